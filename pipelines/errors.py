@@ -1,0 +1,38 @@
+"""The errors a user can meet. Each message names the field or row, the rule, the value, the remedy.
+
+All are picklable with their one-string argument: Ray workers and subprocesses raise them.
+"""
+
+
+class RestEMError(Exception):
+    """Base of every error that restem reports without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(RestEMError):
+    """A configuration or an argument breaks a rule."""
+
+
+class InputError(RestEMError):
+    """A problem set, model or reward that the user named cannot be used as it is."""
+
+
+class MachineError(RestEMError):
+    """The machine lacks something: Java, memory, a port, a network."""
+
+
+class LakeError(RestEMError):
+    """The lake cannot take or give what was asked: another version, another config, a lock."""
+
+
+class ExpectationsFailed(RestEMError):
+    """A table breaks a critical expectation; it is not handed on."""
+
+    exit_code = 3
+
+
+class StageFailed(RestEMError):
+    """A stage could not finish (an engine died too often, a training process failed)."""
+
+    exit_code = 4

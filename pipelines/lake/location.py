@@ -1,0 +1,41 @@
+"""Where a lake is, and where its tables are in it. Nothing outside this package knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.config import LakeConfig
+
+
+@dataclass(frozen=True)
+class Location:
+    """A lake's root: a folder or an object store's prefix.
+
+    `uri` is absolute, without a trailing slash; `storage_options` are delta-rs's.
+    """
+
+    uri: str
+    storage_options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: LakeConfig) -> Location:
+        """The location that a configuration names; a relative folder is made absolute."""
+        uri = config.uri.rstrip("/")
+        if "://" not in uri:
+            uri = str(Path(uri).expanduser().resolve())
+        return cls(uri, dict(config.storage_options))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return "://" not in self.uri or self.uri.startswith("file://")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a local lake."""
+        return Path(self.uri.removeprefix("file://"))
+
+    def table(self, name: str) -> str:
+        """The URI of a table."""
+        return f"{self.uri}/{name}"

@@ -1,0 +1,159 @@
+"""How long work is shown: bars in a terminal, plain lines in a log.
+
+Everything that takes more than a few seconds reports here; nothing else in pipelines/ prints.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Task(Protocol):
+    """One piece of long work."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more units are done; `note` replaces the text after the figures."""
+
+
+class Progress(Protocol):
+    """Where a stage reports what it is doing."""
+
+    def task(self, what: str, total: int | None, unit: str) -> _TaskContext:
+        """A context that yields a Task: what is done, how many units in all, the unit's name."""
+
+    def say(self, line: str) -> None:
+        """One line of news."""
+
+
+class _TaskContext(Protocol):
+    def __enter__(self) -> Task: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class _Silent:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        pass
+
+
+class SilentProgress:
+    """Reports nothing; for tests and inner work."""
+
+    @contextmanager
+    def task(self, what: str, total: int | None, unit: str) -> Iterator[Task]:
+        """See Progress."""
+        yield _Silent()
+
+    def say(self, line: str) -> None:
+        """See Progress."""
+
+
+class LineProgress:
+    """A plain line at the start and end of a task, and at most one every `every` seconds between.
+
+    Args:
+        every: seconds between two lines of a task.
+    """
+
+    def __init__(self, every: float = 15.0) -> None:
+        self._every = every
+
+    @contextmanager
+    def task(self, what: str, total: int | None, unit: str) -> Iterator[Task]:
+        """See Progress."""
+        task = _LineTask(what, total, unit, self._every, self.say)
+        self.say(f"{what}: started" + (f", {total:,} {unit}" if total else ""))
+        yield task
+        task.finish()
+
+    def say(self, line: str) -> None:
+        """See Progress."""
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)  # noqa: T201 - this is the door
+
+
+class _LineTask:
+    def __init__(
+        self, what: str, total: int | None, unit: str, every: float, say: _Say
+    ) -> None:
+        self._what, self._total, self._unit, self._every, self._say = what, total, unit, every, say
+        self._start = self._last = time.monotonic()
+        self._done, self._note = 0, ""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        self._note = note or self._note
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            self._say(self._line(now))
+
+    def finish(self) -> None:
+        seconds = time.monotonic() - self._start
+        note = f", {self._note}" if self._note else ""
+        self._say(f"{self._what}: {self._done:,} {self._unit} in {seconds:.0f} s{note}")
+
+    def _line(self, now: float) -> str:
+        rate = self._done / max(now - self._start, 1e-9)
+        parts = [f"{self._what}: {self._done:,}"]
+        if self._total:
+            left = (self._total - self._done) / max(rate, 1e-9)
+            parts = [f"{self._what}: {self._done:,}/{self._total:,} {self._unit}"]
+            parts.append(f"{rate:.1f}/s, {left:.0f} s left")
+        return ", ".join([*parts, self._note] if self._note else parts)
+
+
+class _Say(Protocol):
+    def __call__(self, line: str) -> None: ...
+
+
+class BarProgress:
+    """Bars with done/all, rate and time left, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def task(self, what: str, total: int | None, unit: str) -> Iterator[Task]:
+        """See Progress."""
+        from rich import progress as bars
+
+        columns = (
+            bars.TextColumn("{task.description:<28}"),
+            bars.BarColumn(bar_width=24),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn(unit),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[note]}"),
+        )
+        with bars.Progress(*columns, console=self._console) as bar:
+            yield _BarTask(bar, bar.add_task(what, total=total, note=""))
+
+    def say(self, line: str) -> None:
+        """See Progress."""
+        self._console.print(line, highlight=False)
+
+
+class _BarTask:
+    def __init__(self, bar: object, task_id: object) -> None:
+        self._bar, self._id = bar, task_id
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        fields = {"note": note} if note else {}
+        self._bar.update(self._id, advance=count, **fields)  # type: ignore[attr-defined]
+
+
+def for_terminal() -> Progress:
+    """Bars if standard output is a terminal, plain lines otherwise."""
+    if not sys.stdout.isatty():
+        return LineProgress()
+    from rich.console import Console
+
+    return BarProgress(Console())

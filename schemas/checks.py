@@ -1,0 +1,26 @@
+"""One row per expectation evaluated on a table."""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+CRITICAL = "critical"
+WARNING = "warning"
+
+CHECKS = Table(
+    name="checks",
+    grain="one row per expectation evaluated",
+    key=("run_id", "iteration", "table_name", "rule"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("table_name", ColumnType.STRING, "the table checked"),
+        Column("version", ColumnType.LONG, "its Delta version; null if it was refused", True),
+        Column("rule", ColumnType.STRING, "what must hold"),
+        Column("severity", ColumnType.STRING, "what a failure does", allowed=(CRITICAL, WARNING)),
+        Column("passed", ColumnType.BOOLEAN, "whether it held"),
+        Column("observed", ColumnType.STRING, "what was seen", nullable=True),
+        Column("num_unexpected", ColumnType.LONG, "rows that broke it", True, 0),
+        Column("examples", ColumnType.STRING, "some of those rows, JSON", nullable=True),
+        Column("engine", ColumnType.STRING, "where it ran", allowed=("pandas", "spark")),
+        Column("checked_at", ColumnType.TIMESTAMP, "when it was evaluated"),
+    ),
+)

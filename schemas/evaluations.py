@@ -1,0 +1,20 @@
+"""One row per (policy, suite, metric): its value with a bootstrap interval over problems."""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+EVALUATIONS = Table(
+    name="evaluations",
+    grain="one row per (policy, suite, metric)",
+    key=("run_id", "iteration", "suite", "metric"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("policy_id", ColumnType.STRING, "the policy evaluated"),
+        Column("suite", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
+        Column("metric", ColumnType.STRING, "greedy_accuracy, pass_at_1, pass_at_8, maj_at_8, ..."),
+        Column("value", ColumnType.DOUBLE, "the metric, averaged over problems"),
+        Column("ci_low", ColumnType.DOUBLE, "2.5th percentile of the bootstrap"),
+        Column("ci_high", ColumnType.DOUBLE, "97.5th percentile of the bootstrap"),
+        Column("n", ColumnType.LONG, "problems averaged over", minimum=1),
+    ),
+)

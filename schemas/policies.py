@@ -1,0 +1,23 @@
+"""One row per policy: its weights and where they came from."""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+POLICIES = Table(
+    name="policies",
+    grain="one row per iteration's policy; iteration 0 is the base model",
+    key=("run_id", "iteration"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("policy_id", ColumnType.STRING, "hash of the weights"),
+        Column("checkpoint_uri", ColumnType.STRING, "folder or hub id that loads it"),
+        Column("started_from", ColumnType.STRING, "policy fine-tuned; null for the base", True),
+        Column("training_set_version", ColumnType.LONG, "Delta version trained on", True),
+        Column("epoch", ColumnType.INT, "epoch kept, from 1; 0: the start itself", minimum=0),
+        Column("num_epochs", ColumnType.INT, "epochs run", minimum=0),
+        Column("validation_reward", ColumnType.DOUBLE, "mean reward on D_val, greedy", True),
+        Column("history", ColumnType.STRING, "loss and D_val reward an epoch, JSON"),
+        Column("mlflow_run_id", ColumnType.STRING, "the iteration's run in MLflow", nullable=True),
+        Column("created_at", ColumnType.TIMESTAMP, "when it was made"),
+    ),
+)

@@ -1,0 +1,25 @@
+"""One row per problem x of a run: its question, its reference answer and the split it is in."""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+TRAIN = "train"
+VALIDATION = "validation"
+TEST = "test"
+
+PROBLEMS = Table(
+    name="problems",
+    grain="one row per problem",
+    key=("run_id", "problem_id"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("problem_id", ColumnType.STRING, "hash of (dataset, question)"),
+        Column("dataset", ColumnType.STRING, "the source the problem came from"),
+        Column("split", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
+        Column("question", ColumnType.STRING, "what is asked"),
+        Column("reference", ColumnType.STRING, "what the verifier holds a solution against"),
+        Column("solution", ColumnType.STRING, "a human solution", nullable=True),
+        Column("metadata", ColumnType.STRING, "the source's other fields, JSON"),
+        Column("source_row", ColumnType.LONG, "row number in the source, from 1", minimum=1),
+    ),
+)

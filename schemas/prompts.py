@@ -1,0 +1,43 @@
+"""One row per prompt shown to a policy, with its purpose and the way it is decoded.
+
+The prompts of an iteration are all that its policy is asked: the engine starts once, draws
+`num_samples` solutions for each row, and stops.
+"""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+SAMPLE = "sample"
+"""The E-step's decoding: N solutions at the training temperature."""
+GREEDY = "greedy"
+"""One solution at temperature 0."""
+PASS_AT_K = "pass_at_k"  # noqa: S105 - a metric's name, not a password
+"""Several solutions at temperature 1, nucleus 0.95 (the paper's section 5)."""
+
+PROMPTS = Table(
+    name="prompts",
+    grain="one row per (problem, purpose, decoding) shown to the iteration's policy",
+    key=("run_id", "iteration", "prompt_id"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("prompt_id", ColumnType.STRING, "hash of (problem, purpose, decoding, text)"),
+        Column("problem_id", ColumnType.STRING, "the problem asked"),
+        Column("purpose", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
+        Column(
+            "decoding",
+            ColumnType.STRING,
+            "how solutions are drawn",
+            allowed=(SAMPLE, GREEDY, PASS_AT_K),
+        ),
+        Column("num_samples", ColumnType.INT, "N: solutions to draw", minimum=1),
+        Column("temperature", ColumnType.DOUBLE, "sampling temperature; 0 is greedy", minimum=0),
+        Column("top_k", ColumnType.INT, "tokens considered at a step; 0 is all", minimum=0),
+        Column("top_p", ColumnType.DOUBLE, "nucleus mass", minimum=0, maximum=1),
+        Column("max_tokens", ColumnType.INT, "longest solution, in tokens", minimum=1),
+        Column("stop", ColumnType.STRINGS, "strings that end a solution"),
+        Column("seed", ColumnType.LONG, "seed of the first solution; the j-th has seed + j"),
+        Column("num_shared_chars", ColumnType.INT, "length of the prefix all prompts share"),
+        Column("reference", ColumnType.STRING, "the problem's reference, for the verifier"),
+        Column("text", ColumnType.STRING, "what the policy sees"),
+    ),
+)

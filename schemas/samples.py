@@ -1,0 +1,57 @@
+"""One row per solution y drawn from a policy for a prompt."""
+
+from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+STOP = "stop"
+LENGTH = "length"
+PROMPT_TOO_LONG = "prompt_too_long"
+ENGINE_ERROR = "error"
+
+SAMPLES = Table(
+    name="samples",
+    grain="one row per solution drawn",
+    key=("run_id", "iteration", "sample_id"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column(
+            "sample_id",
+            ColumnType.STRING,
+            "hash of (policy, prompt text, sampling parameters, seed, index)",
+        ),
+        Column("prompt_id", ColumnType.STRING, "the prompt answered"),
+        Column("problem_id", ColumnType.STRING, "the problem answered"),
+        Column("policy_id", ColumnType.STRING, "the policy that drew it"),
+        Column("purpose", ColumnType.STRING, "the prompt's purpose"),
+        Column(
+            "decoding",
+            ColumnType.STRING,
+            "how it was drawn",
+            allowed=(SAMPLE, GREEDY, PASS_AT_K),
+        ),
+        Column("index", ColumnType.INT, "0 to N - 1 within the prompt", minimum=0),
+        Column(
+            "finish_reason",
+            ColumnType.STRING,
+            "why it ended",
+            allowed=(STOP, LENGTH, PROMPT_TOO_LONG, ENGINE_ERROR),
+        ),
+        Column("num_tokens", ColumnType.INT, "solution's tokens", minimum=0),
+        Column("num_prompt_tokens", ColumnType.INT, "prompt's tokens", minimum=0),
+        Column(
+            "log_probability",
+            ColumnType.DOUBLE,
+            "sum of the tokens' log-probabilities under the policy, natural log",
+            nullable=True,
+            maximum=0,
+        ),
+        Column("seed", ColumnType.LONG, "the sample's seed"),
+        Column("temperature", ColumnType.DOUBLE, "sampling temperature", minimum=0),
+        Column("top_k", ColumnType.INT, "tokens considered at a step; 0 is all", minimum=0),
+        Column("top_p", ColumnType.DOUBLE, "nucleus mass", minimum=0, maximum=1),
+        Column("max_tokens", ColumnType.INT, "longest solution, in tokens", minimum=1),
+        Column("created_at", ColumnType.TIMESTAMP, "when it was drawn"),
+        Column("solution", ColumnType.STRING, "the text drawn"),
+    ),
+)

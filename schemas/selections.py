@@ -1,0 +1,31 @@
+"""One row per sample drawn for a training problem: kept for the training set, or why not."""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+KEPT = "kept"
+BELOW_THRESHOLD = "reward_not_above_threshold"
+DUPLICATE = "duplicate_solution"
+OVER_CUTOFF = "over_cutoff"
+UNBALANCED = "over_balance_limit"
+
+SELECTIONS = Table(
+    name="selections",
+    grain="one row per training sample of the E-step",
+    key=("run_id", "iteration", "sample_id"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("sample_id", ColumnType.STRING, "the sample considered"),
+        Column("problem_id", ColumnType.STRING, "the problem answered"),
+        Column("reward", ColumnType.DOUBLE, "r(x, y)"),
+        Column("verdict", ColumnType.STRING, "the verifier's verdict"),
+        Column("kept", ColumnType.BOOLEAN, "true: the sample is in the training set"),
+        Column(
+            "reason",
+            ColumnType.STRING,
+            "'kept', or the first rule that dropped it",
+            allowed=(KEPT, BELOW_THRESHOLD, DUPLICATE, OVER_CUTOFF, UNBALANCED),
+        ),
+        Column("rank", ColumnType.INT, "place in the problem's seeded order, from 1", True, 1),
+    ),
+)

@@ -1,0 +1,29 @@
+"""One row per stage that was sealed: what it read, what it made, what it cost.
+
+A row here is the seal: it is written after the stage's table passed its expectations, and names
+the table version that later stages and readers use.
+"""
+
+from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
+
+STAGES = Table(
+    name="stages",
+    grain="one row per sealed attempt of a stage",
+    key=("run_id", "iteration", "stage", "attempt"),
+    columns=(
+        RUN_ID,
+        ITERATION,
+        Column("stage", ColumnType.STRING, "the stage's name"),
+        Column("attempt", ColumnType.INT, "from 1", minimum=1),
+        Column("table_name", ColumnType.STRING, "the table made"),
+        Column("version", ColumnType.LONG, "its Delta version when sealed", minimum=0),
+        Column("inputs", ColumnType.STRING, "tables read with their versions, JSON"),
+        Column("rows", ColumnType.LONG, "rows of this run and iteration", minimum=0),
+        Column("seconds", ColumnType.DOUBLE, "wall time, all attempts at the stage", minimum=0),
+        Column("measures", ColumnType.STRING, "what the stage counted, JSON"),
+        Column("config_hash", ColumnType.STRING, "the run's configuration"),
+        Column("code_version", ColumnType.STRING, "restem's version and git commit"),
+        Column("mlflow_run_id", ColumnType.STRING, "the run in MLflow", nullable=True),
+        Column("committed_at", ColumnType.TIMESTAMP, "when it was sealed"),
+    ),
+)
