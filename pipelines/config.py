@@ -128,6 +128,8 @@ class RewardConfig(Section):
     """Keyword arguments of the reward function (math_answer: `extract`)."""
     timeout_seconds: float = Field(5.0, gt=0)
     """Longest time for one verdict; after it the worker is killed and the verdict is `timeout`."""
+    memory_limit_mb: int = Field(2048, ge=256)
+    """Address space of a worker; a solution that needs more gets the verdict `memory`."""
     max_checker_failures: float = Field(0.02, ge=0, le=1)
     """Largest share of samples whose checker may fail before the run stops."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,16 +25,11 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where a stage reports what it is doing."""
 
-    def task(self, what: str, total: int | None, unit: str) -> _TaskContext:
+    def task(self, what: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
         """A context that yields a Task: what is done, how many units in all, the unit's name."""
 
     def say(self, line: str) -> None:
         """One line of news."""
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-    def __exit__(self, *exc: object) -> None: ...
 
 
 class _Silent:
@@ -78,9 +73,7 @@ class LineProgress:
 
 
 class _LineTask:
-    def __init__(
-        self, what: str, total: int | None, unit: str, every: float, say: _Say
-    ) -> None:
+    def __init__(self, what: str, total: int | None, unit: str, every: float, say: _Say) -> None:
         self._what, self._total, self._unit, self._every, self._say = what, total, unit, every, say
         self._start = self._last = time.monotonic()
         self._done, self._note = 0, ""

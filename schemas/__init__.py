@@ -1,8 +1,8 @@
-"""What a row is: every table of the lake, declared once.
+r"""What a row is: every table of the lake, declared once.
 
-    runs -> problems -> prompts -> samples -> rewards -> selections -> training_set -> policies
-                                       \\__________/
-                                       evaluations            (stages, checks: the lake's books)
+runs -> problems -> prompts -> samples -> rewards -> selections -> training_set -> policies
+                                   \__________/
+                                   evaluations            (stages, checks: the lake's books)
 """
 
 from schemas.checks import CHECKS

@@ -8,11 +8,18 @@ WARNING = "warning"
 CHECKS = Table(
     name="checks",
     grain="one row per expectation evaluated",
-    key=("run_id", "iteration", "table_name", "rule"),
+    key=("run_id", "iteration", "table_name", "attempt", "rule"),
     columns=(
         RUN_ID,
         ITERATION,
         Column("table_name", ColumnType.STRING, "the table checked"),
+        Column(
+            "attempt",
+            ColumnType.INT,
+            "from 1; a stage that is tried again is checked again",
+            False,
+            1,
+        ),
         Column("version", ColumnType.LONG, "its Delta version; null if it was refused", True),
         Column("rule", ColumnType.STRING, "what must hold"),
         Column("severity", ColumnType.STRING, "what a failure does", allowed=(CRITICAL, WARNING)),

@@ -10,7 +10,7 @@ SAMPLE = "sample"
 """The E-step's decoding: N solutions at the training temperature."""
 GREEDY = "greedy"
 """One solution at temperature 0."""
-PASS_AT_K = "pass_at_k"  # noqa: S105 - a metric's name, not a password
+PASS_AT_K = "pass_at_k"
 """Several solutions at temperature 1, nucleus 0.95 (the paper's section 5)."""
 
 PROMPTS = Table(

@@ -14,7 +14,9 @@ TRAINING_SET = Table(
         Column("policy_id", ColumnType.STRING, "the policy that drew the solution"),
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("weight", ColumnType.DOUBLE, "f(r): factor of the row's log-likelihood", minimum=0),
-        Column("num_tokens", ColumnType.INT, "labelled tokens, the end of text not counted", False, 1),
+        Column(
+            "num_tokens", ColumnType.INT, "labelled tokens, the end of text not counted", False, 1
+        ),
         Column("num_shared_chars", ColumnType.INT, "length of the prefix all prompts share"),
         Column("prompt", ColumnType.STRING, "the policy's input: few-shot prompt and question"),
         Column("solution", ColumnType.STRING, "the target"),

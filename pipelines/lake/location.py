@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.config import LakeConfig
+if TYPE_CHECKING:
+    from pipelines.config import LakeConfig
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,16 @@ class Location:
 
     @classmethod
     def of(cls, config: LakeConfig) -> Location:
-        """The location that a configuration names; a relative folder is made absolute."""
-        uri = config.uri.rstrip("/")
+        """The location that a configuration names."""
+        return cls.at(config.uri, config.storage_options)
+
+    @classmethod
+    def at(cls, uri: str, storage_options: Mapping[str, str]) -> Location:
+        """The location at a URI; a relative folder is made absolute."""
+        uri = uri.rstrip("/")
         if "://" not in uri:
             uri = str(Path(uri).expanduser().resolve())
-        return cls(uri, dict(config.storage_options))
+        return cls(uri, dict(storage_options))
 
     @property
     def is_local(self) -> bool:

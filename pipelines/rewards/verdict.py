@@ -20,6 +20,8 @@ class Verdict:
     reward: float
     verdict: str
     extracted: str | None = None
+    detail: str | None = None
+    """What went wrong in the checker, for the log; not stored."""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

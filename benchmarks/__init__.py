@@ -1,0 +1,1 @@
+"""What measures speed, each script by itself: `python -m benchmarks.<name>`."""

@@ -1,0 +1,152 @@
+"""Where the seconds of a quickstart go: a stage a row, and the overhead as a share.
+
+    python -m benchmarks.quickstart_profile [CONFIG] [--seeds 0 1 2]
+
+Runs the configuration once a seed in a fresh lake, through the same command that a user types, and
+prints what each stage took from `stages`. Overhead is the wall time that is neither `generate` nor
+`improve`: process and session starts, Spark's stages, checks, commits, tracking, the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.hardware import memory_gib, native_dtype, processor
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from pipelines.version import code_version
+
+_WORK = ("generate", "improve")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One run: wall seconds, peak memory in GiB, seconds by stage, test greedy by iteration."""
+
+    seed: int
+    wall: float
+    peak_gib: float
+    seconds: dict[str, float]
+    greedy: list[float]
+    tokens_per_second: list[float]
+
+    @property
+    def overhead(self) -> float:
+        """Share of the wall time outside generate and improve."""
+        return 1 - sum(self.seconds.get(stage, 0.0) for stage in _WORK) / self.wall
+
+
+def main() -> None:
+    """Run, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", nargs="?", default="configs/quickstart.yaml")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parsed = parser.parse_args()
+    machine = processor()
+    print(f"{machine.name}, {machine.cores} cores, {memory_gib():.0f} GiB, {native_dtype('auto')}")
+    print(f"restem {code_version()}, {parsed.config}")
+    for seed in parsed.seeds:
+        show(profile(Path(parsed.config), seed))
+
+
+def profile(config: Path, seed: int) -> Profile:
+    """One run in a folder of its own, which is removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="restem-profile-"))
+    name = f"profile-{seed}"
+    settings = {
+        "seed": seed,
+        "output": folder,
+        "lake.uri": folder / "lake",
+        "mlflow.tracking_uri": f"sqlite:///{folder}/mlflow.db",
+    }
+    command = [sys.executable, "-m", "jobs", "run", str(config), "--name", name]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    try:
+        started = time.monotonic()
+        process = subprocess.Popen(command, start_new_session=True)
+        peak = _peak_memory(process)
+        wall = time.monotonic() - started
+        if process.returncode:
+            raise SystemExit(process.returncode)
+        reader = LakeReader(Location(str(folder / "lake")))
+        return _read(reader, seed, wall, peak)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(reader: LakeReader, seed: int, wall: float, peak: float) -> Profile:
+    stages = reader.arrow("stages").to_pylist()
+    seconds: dict[str, float] = {}
+    for row in stages:
+        seconds[row["stage"]] = seconds.get(row["stage"], 0.0) + row["seconds"]
+    speeds = [
+        json.loads(row["measures"]).get("tokens_per_second", 0.0)
+        for row in sorted(stages, key=lambda row: row["iteration"])
+        if row["stage"] == "generate"
+    ]
+    greedy = reader.sql(
+        "SELECT value FROM evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy' "
+        "ORDER BY iteration"
+    )
+    return Profile(seed, wall, peak, seconds, greedy.column("value").to_pylist(), speeds)
+
+
+def _peak_memory(process: subprocess.Popen[bytes]) -> float:
+    """Largest sum of the resident, unshared memory of all the run's processes, in GiB."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(_private_bytes(pid) for pid in _descendants(process.pid)))
+        time.sleep(1.0)
+    return peak / 2**30
+
+
+def _descendants(root: int) -> set[int]:
+    """The process, its children and theirs, and all of their sessions' and groups' processes."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found = {root}
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def _private_bytes(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    pss = next((line for line in text.splitlines() if line.startswith("Pss:")), "Pss: 0 kB")
+    return int(pss.split()[1]) * 1024
+
+
+def show(measured: Profile) -> None:
+    """Print one run's profile."""
+    print(f"\nseed {measured.seed}: {measured.wall:.0f} s, peak {measured.peak_gib:.1f} GiB")
+    print("  test greedy by iteration: " + " ".join(f"{100 * x:.1f} %" for x in measured.greedy))
+    print("  output tokens/s: " + " ".join(f"{x:.0f}" for x in measured.tokens_per_second))
+    for stage, seconds in sorted(measured.seconds.items(), key=lambda item: -item[1]):
+        print(f"  {stage:<14}{seconds:8.1f} s  {seconds / measured.wall:6.1%}")
+    rest = measured.wall - sum(measured.seconds.values())
+    print(f"  {'(between)':<14}{rest:8.1f} s  {rest / measured.wall:6.1%}")
+    print(f"  overhead (all but generate and improve): {measured.overhead:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""What must hold of evaluations, beyond their schema."""
+
+from __future__ import annotations
+
+from expectations.context import Context
+from expectations.rule import AtLeast, Between, Rule, RowCount, Where
+
+NOT_A_SHARE = ("train_test_gap", "mean_reward")
+"""Metrics that may leave [0, 1]: a difference, and the mean of a user's own reward."""
+
+
+def expectations(context: Context) -> list[Rule]:
+    """A value lies within its interval, and a share of problems within [0, 1]."""
+    return [
+        RowCount(1, name="at least one metric"),
+        AtLeast("value", "ci_low"),
+        AtLeast("ci_high", "value"),
+        Between("value", 0, 1, Where("metric", NOT_A_SHARE, excluded=True)),
+    ]

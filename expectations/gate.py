@@ -1,0 +1,196 @@
+"""The gate: a table's suite, evaluated by Great Expectations before the table is handed on.
+
+Small tables are checked in pandas, large ones in Spark; the caller decides by what it passes.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from expectations.context import Context
+from expectations.frames import (
+    PANDAS,
+    column_differences,
+    engine_of,
+    identifying,
+    pandas_frame,
+    spark_examples,
+    spark_frame,
+)
+from expectations.report import MAX_EXAMPLES, CheckResult, Report
+from expectations.rule import Mean, NothingFound, RowCount, Rule
+from expectations.suites import suite
+from schemas.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+
+def warm_up() -> None:
+    """Import Great Expectations, which takes seconds: for a thread at the start of a run."""
+    great_expectations()
+
+
+def check(
+    table: Table, rows: pa.Table | DataFrame, context: Context | None = None, iteration: int = 0
+) -> Report:
+    """Evaluate a table's suite on its rows.
+
+    Args:
+        table: what the rows are.
+        rows: an Arrow table (checked in pandas), or a Spark DataFrame.
+        context: figures about what is outside the table.
+        iteration: whose rows they are, for the report.
+    """
+    columns = NothingFound(
+        column_differences(table, rows),
+        "column missing, undeclared or of another type",
+        name="columns are as declared",
+    )
+    # No other rule can be evaluated on columns that are not there.
+    rules = [columns] if columns.found.count else [columns, *suite(table, context or Context())]
+    evaluate = _in_pandas if engine_of(rows) == PANDAS else _in_spark
+    results, validation = evaluate(table, rows, rules)
+    return Report(table.name, iteration, results, validation)
+
+
+_Evaluated = tuple[tuple[CheckResult, ...], dict[str, Any]]
+
+
+def _in_pandas(table: Table, rows: pa.Table, rules: Sequence[Rule]) -> _Evaluated:
+    derivable = [] if len(rules) == 1 else rules
+    key = [name for name in identifying(table) if name in rows.column_names]
+    shape = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": MAX_EXAMPLES,
+        "unexpected_index_column_names": key,
+    }
+    validation = _validate(table, "pandas", pandas_frame(rows, derivable), rules, shape)
+    by_rule = _by_rule(validation)
+    results = tuple(
+        _result(rule, by_rule[rule.text], _examples(rule, by_rule[rule.text]), "pandas")
+        for rule in rules
+    )
+    return results, validation
+
+
+def _in_spark(table: Table, rows: DataFrame, rules: Sequence[Rule]) -> _Evaluated:
+    derivable = [] if len(rules) == 1 else rules
+    frame = spark_frame(table, rows, derivable).persist()
+    # Counts only: these are aggregates that Great Expectations computes in one Spark job, where
+    # example rows cost it several jobs a rule. Examples are looked up for broken rules alone.
+    shape = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    try:
+        validation = _validate(table, "spark", frame, rules, shape)
+        by_rule = _by_rule(validation)
+        results = []
+        for rule in rules:
+            found = by_rule[rule.text]
+            examples = _examples(rule, found)
+            if not found["success"] and not examples:
+                examples = spark_examples(table, frame, rule)
+            results.append(_result(rule, found, examples, "spark"))
+    finally:
+        frame.unpersist()
+    return tuple(results), validation
+
+
+def _validate(
+    table: Table, engine: str, frame: Any, rules: Sequence[Rule], shape: dict[str, Any]
+) -> dict[str, Any]:
+    gx = great_expectations()
+    from expectations.translate import translate
+
+    with silence():
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        sources = context.data_sources
+        source = (
+            sources.add_pandas(engine)
+            if engine == "pandas"
+            else sources.add_spark(engine, persist=False)
+        )
+        asset = source.add_dataframe_asset(table.name)
+        batch = asset.add_batch_definition_whole_dataframe("rows")
+        made = [translate(rule) for rule in rules]
+        expectations = context.suites.add(gx.ExpectationSuite(table.name, expectations=made))
+        definition = gx.ValidationDefinition(name=table.name, data=batch, suite=expectations)
+        definition = context.validation_definitions.add(definition)
+        result = definition.run(batch_parameters={"dataframe": frame}, result_format=shape)
+        found: dict[str, Any] = result.to_json_dict()
+    return found
+
+
+def _by_rule(validation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    # Results come in another order than the suite's.
+    return {r["expectation_config"]["meta"]["rule"]: r for r in validation["results"]}
+
+
+def _result(
+    rule: Rule, found: dict[str, Any], examples: tuple[dict[str, Any], ...], engine: str
+) -> CheckResult:
+    counted = rule.found.count if isinstance(rule, NothingFound) else None
+    unexpected = found["result"].get("unexpected_count", counted)
+    return CheckResult(
+        rule=rule.text,
+        severity=rule.severity,
+        passed=bool(found["success"]),
+        observed=_observed(rule, found),
+        num_unexpected=unexpected,
+        examples=() if found["success"] else examples,
+        engine=engine,
+        remedy=rule.remedy,
+    )
+
+
+def _observed(rule: Rule, found: dict[str, Any]) -> str | None:
+    raised = _exception(found)
+    if raised is not None:
+        return f"could not be evaluated: {raised}"
+    figures = found["result"]
+    if isinstance(rule, NothingFound):
+        return f"{rule.found.count:,} found"
+    if isinstance(rule, RowCount):
+        return f"{figures['observed_value']:,} rows, expected {rule.words}"
+    if isinstance(rule, Mean):
+        value = figures["observed_value"]
+        return f"{'none' if value is None else f'{value:.4g}'}, expected {rule.words}"
+    return f"{figures['unexpected_count']:,} of {figures['element_count']:,} rows break it"
+
+
+def _exception(found: dict[str, Any]) -> str | None:
+    information = found.get("exception_info") or {}
+    for item in [information, *information.values()]:
+        if isinstance(item, dict) and item.get("raised_exception"):
+            return str(item["exception_message"])
+    return None
+
+
+def _examples(rule: Rule, found: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    if isinstance(rule, NothingFound):
+        return rule.found.examples[:MAX_EXAMPLES]
+    return tuple(found["result"].get("partial_unexpected_index_list") or ())[:MAX_EXAMPLES]
+
+
+def great_expectations() -> Any:
+    """The library, imported when first asked for."""
+    # It reports usage over the network unless told not to, before its import.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with silence():
+        import great_expectations as gx
+
+        import expectations.translate  # noqa: F401 - defines our own expectation
+    return gx
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keeps Great Expectations' warnings, which are for its own users, off the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

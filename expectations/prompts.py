@@ -1,0 +1,21 @@
+"""What must hold of prompts, beyond their schema."""
+
+from __future__ import annotations
+
+from expectations.context import Context
+from expectations.rule import Between, Rule, RowCount, Unique, Where
+from schemas.prompts import GREEDY
+
+
+def expectations(context: Context) -> list[Rule]:
+    """A problem is asked once a purpose and decoding; greedy draws one solution."""
+    greedy = Where("decoding", (GREEDY,))
+    rules: list[Rule] = [
+        RowCount(1),
+        Unique(("problem_id", "purpose", "decoding")),
+        Between("num_samples", 1, 1, greedy),
+        Between("temperature", 0, 0, greedy),
+    ]
+    if context.expected_rows is not None:
+        rules.append(RowCount(context.expected_rows, context.expected_rows))
+    return rules

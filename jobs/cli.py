@@ -1,0 +1,246 @@
+"""The `restem` command.
+
+Each command parses, imports what it needs, and calls one function: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipelines.errors import ConfigError, RestEMError
+
+if TYPE_CHECKING:
+    from pipelines.config import RunConfig
+    from pipelines.lake.reader import LakeReader
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+class Doors(TyperGroup):
+    """Commands whose user errors are one line on stderr, with the error's exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except RestEMError as error:
+            _complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            again = "; the same command goes on" if ctx.invoked_subcommand == "run" else ""
+            _complain(f"interrupted{again}")
+            raise typer.Exit(_INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader has gone; what is still buffered must not raise again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_BROKEN_PIPE) from None
+        return result
+
+
+app = typer.Typer(
+    name="restem",
+    cls=Doors,
+    help="Train a language model on its own verified solutions (ReST-EM), every step in a table.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich takes longer to import than all the rest of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+Config = Annotated[Path, typer.Argument(help="YAML file; see configs/.", show_default=False)]
+Name = Annotated[str | None, typer.Option(help="Name of the run; default: the file's.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=VALUE", help="Change a setting, such as sampling.top_k=50."),
+]
+Lake = Annotated[
+    str, typer.Option(envvar="RESTEM_LAKE", help="The lake: a folder, s3://, gs:// or abfs://.")
+]
+Storage = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="An object store's option, as delta-rs names it."),
+]
+OneRun = Annotated[str | None, typer.Option("--run", help="Rows of this run only.")]
+_HERE = "restem-data/lake"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pipelines.version import code_version
+
+        typer.echo(f"restem {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _restem(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+    """Run ReST-EM, or go on with a run that was stopped."""
+    settings = _load(config, name, set)  # before the engines: a wrong setting is told at once
+    from jobs.run import run as run_loop
+
+    run_loop(settings)
+
+
+@app.command()
+def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+    """Show what a run would do; nothing is run.
+
+    Stages with their rows, tokens, engine starts and commits, from the configuration alone.
+    """
+    from jobs.planned import show_plan
+
+    show_plan(_load(config, name, set))
+
+
+@app.command()
+def status(
+    run: Annotated[str | None, typer.Argument(help="The run; default: all runs.")] = None,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Show the runs of a lake, or how far one run is."""
+    from jobs.status import show_run, show_runs
+
+    reader = _reader(lake, storage)
+    if run is None:
+        show_runs(reader)
+    else:
+        show_run(reader, run)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="A SELECT; 'SHOW TABLES' lists what there is.")],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+    run: OneRun = None,
+    iteration: Annotated[int | None, typer.Option(help="Rows of this iteration only.")] = None,
+    version: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE=N", help="Read a table as it was at a Delta version."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows to print; default: 50 in a table, else all.")
+    ] = None,
+) -> None:
+    """Query every sample and verdict in SQL.
+
+    Tables go by their names; views such as training_rows and sample_verdicts join them.
+    """
+    from jobs.sql import show_answer
+
+    versions = {
+        table: _whole_number("--version", table, number)
+        for table, number in _pairs("--version", "TABLE=N", version).items()
+    }
+    answer = _reader(lake, storage).sql(query, run, iteration, versions)
+    show_answer(answer, format.value, limit)
+
+
+@app.command()
+def explain(
+    sample_id: Annotated[str, typer.Argument(help="A sample's id, or the start of one.")],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+    run: OneRun = None,
+) -> None:
+    """Tell a sample's whole story.
+
+    Problem, prompt, policy and its ancestors, verdict, kept or why not, who was trained on it.
+    """
+    from jobs.story import show_story
+    from pipelines.explain import explain as explain_sample
+
+    show_story(explain_sample(_reader(lake, storage), sample_id, run))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs.")],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Compare settings, accuracy and cost of runs.
+
+    The final policies are also compared problem by problem, with a 95 % interval.
+    """
+    from jobs.comparison import show_comparison
+    from pipelines.compare import compare as compare_runs
+
+    show_comparison(compare_runs(_reader(lake, storage), runs))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine, and what would be used.
+
+    Versions, Java, Delta's jars, processor, memory, disk, model, sandbox. Exits with 1 if one fails.
+    """
+    from jobs.doctor import diagnose, show_findings
+
+    raise typer.Exit(show_findings(diagnose()))
+
+
+def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfig:
+    from pipelines.config import load_config
+
+    return load_config(path, name, tuple(overrides or ()))
+
+
+def _reader(uri: str, storage: list[str] | None) -> LakeReader:
+    from pipelines.lake.location import Location
+    from pipelines.lake.reader import LakeReader
+
+    return LakeReader(Location.at(uri, _pairs("--storage", "KEY=VALUE", storage)))
+
+
+def _pairs(option: str, form: str, items: list[str] | None) -> dict[str, str]:
+    for item in items or ():
+        if "=" not in item:
+            raise ConfigError(f"{option} must be {form}, got {item!r}")
+    return dict(item.split("=", 1) for item in items or ())
+
+
+def _whole_number(option: str, name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{option} {name}: must be a whole number >= 0, got {text!r}")
+    return int(text)
+
+
+def _complain(message: str) -> None:
+    typer.secho(f"restem: {message}", fg=typer.colors.RED, err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

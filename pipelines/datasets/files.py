@@ -1,0 +1,82 @@
+"""Problems in a text file: JSON Lines or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.config import SourceConfig
+from pipelines.datasets.problem import Row, Unreadable
+from pipelines.errors import InputError
+
+
+def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
+    """One JSON object a line; empty lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    del seed
+    with _open(source) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, _parsed(line)
+
+
+def csv_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
+    """One record a row, the first line being the fields' names; rows count from 1 after it.
+
+    `options` are those of Python's csv reader, such as `delimiter`.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    del seed
+    csv.field_size_limit(sys.maxsize)
+    with _open(source) as lines:
+        reader = csv.DictReader(lines, strict=True, **source.options)
+        try:
+            for number, record in enumerate(reader, 1):
+                yield number, _whole(record)
+        except csv.Error as error:
+            raise InputError(
+                f"{source.location}: line {reader.line_num}: is not CSV ({error}); mend it"
+            ) from None
+
+
+def _parsed(line: str) -> dict[str, object] | Unreadable:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Unreadable(f"is not JSON ({error.msg}, column {error.colno}); mend the line")
+    if not isinstance(row, dict):
+        return Unreadable(f"must be a JSON object, got {line.strip()[:60]!r}; give fields by name")
+    return row
+
+
+def _whole(record: dict[str | None, str | None]) -> dict[str, object] | Unreadable:
+    if None in record or None in record.values():
+        names = ", ".join(repr(name) for name in record if name is not None)
+        return Unreadable(f"must have the fields {names}, one value each; mend the record")
+    return {str(name): value for name, value in record.items()}
+
+
+@contextmanager
+def _open(source: SourceConfig) -> Iterator[TextIO]:
+    path = Path(source.location).expanduser()
+    try:
+        with path.open(encoding="utf-8-sig", newline="" if source.kind == "csv" else None) as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: must be UTF-8 text, byte {error.start} of a block is not; convert the file"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror}); check the path"
+        ) from None

@@ -1,0 +1,98 @@
+"""The few-shot prompt: exemplars, then the question, as plain text or as chat turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.config import PromptConfig, RunConfig
+from pipelines.embedded_model import resolve_base_model
+from pipelines.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_QUESTION = "{question}"
+_PLACEHOLDER = "\ue000question\ue000"
+"""A private-use character: no chat template writes or strips it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The text around a question: the same for all problems."""
+
+    before: str
+    after: str
+
+    def around(self, question: str) -> str:
+        """The prompt's text."""
+        return self.before + question + self.after
+
+
+def render_text(prompt: PromptConfig, question: str) -> str:
+    """The plain text that a policy sees for a question.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once.
+    """
+    return plain_frame(prompt).around(question)
+
+
+def frame_of(config: RunConfig) -> Frame:
+    """The text around the run's questions.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once, or the model has no chat template.
+        InputError: the model, whose chat template is needed, cannot be found.
+    """
+    if not config.prompt.chat:
+        return plain_frame(config.prompt)
+    return chat_frame(config.prompt, resolve_base_model(config.model))
+
+
+def plain_frame(prompt: PromptConfig) -> Frame:
+    """The few-shot prompt as text: exemplars, then the question in the template.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once.
+    """
+    before, after = _template_parts(prompt)
+    shots = [
+        before + shot["question"] + after + prompt.solution_prefix + shot["solution"]
+        for shot in prompt.exemplars
+    ]
+    shared = "".join(shot + prompt.exemplar_separator for shot in shots)
+    return Frame(shared + before, after)
+
+
+def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
+    """The few-shot prompt as chat turns, in the checkpoint's own chat template.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once, or the tokenizer has no chat
+            template.
+    """
+    from transformers import AutoTokenizer
+
+    before, after = _template_parts(prompt)
+    turns = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    for shot in prompt.exemplars:
+        turns.append({"role": "user", "content": before + shot["question"] + after})
+        turns.append({"role": "assistant", "content": shot["solution"]})
+    turns.append({"role": "user", "content": before + _PLACEHOLDER + after})
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise ConfigError(
+            f"prompt.chat must be false: the tokenizer of {checkpoint} has no chat template"
+        )
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    parts = text.split(_PLACEHOLDER)
+    assert len(parts) == 2, "the chat template writes the last user turn once"
+    return Frame(parts[0], parts[1])
+
+
+def _template_parts(prompt: PromptConfig) -> tuple[str, str]:
+    parts = prompt.template.split(_QUESTION)
+    if len(parts) != 2:
+        raise ConfigError(f"prompt.template must contain {_QUESTION} once, got {prompt.template!r}")
+    return parts[0], parts[1]

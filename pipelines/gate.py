@@ -1,0 +1,170 @@
+"""The gate of a run: what each table's suite must be told, found in the run's other tables.
+
+`expectations/` says what must hold; this module finds the figures that lie outside the table that
+is checked: how many rows its inputs call for, which rows of two tables do not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from expectations.context import Context
+from expectations.rule import Found
+from pipelines.config import RunConfig
+from pipelines.lake.books import current
+from pipelines.lake.snapshot import TableSnapshot
+from pipelines.rewards.references import verify_references
+from schemas import PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from expectations.gate import Report
+
+_NUM_EXAMPLES = 5
+_TRAIN = "purpose = 'train' AND decoding = 'sample'"
+
+
+class ExpectationGate:
+    """Checks tables with Great Expectations, and keeps the reports for the run's Data Docs."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self.reports: list[Report] = []
+
+    def warm_up(self) -> None:
+        """Import Great Expectations, which takes seconds; for a thread beside other starts."""
+        from expectations import gate
+
+        gate.warm_up()
+
+    def check(
+        self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]
+    ) -> Report:
+        """See pipelines.lake.lake.Gate."""
+        from expectations import gate
+
+        context = self._context(table, iteration, rows, inputs)
+        report = gate.check(table, rows, context, iteration)
+        self.reports.append(report)
+        return report
+
+    def _context(
+        self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]
+    ) -> Context:
+        make = _CONTEXTS.get(table.name)
+        if make is None:
+            return Context()
+        return make(self._config, iteration, rows, {item.table.name: item for item in inputs})
+
+
+Inputs = dict[str, TableSnapshot]
+
+
+def _problems(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    problems = _to_pylist(rows, ["source_row", "question", "reference", "solution"])
+    refused = [dict(row) for row in verify_references(config.reward, problems)]
+    return Context(refused_references=_found(refused))
+
+
+def _samples(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    asked = inputs["prompts"].arrow(["num_samples"]).column("num_samples")
+    return Context(
+        expected_rows=sum(asked.to_pylist()),
+        last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration, _TRAIN),
+    )
+
+
+def _rewards(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    drawn = inputs["samples"].arrow(["sample_id"])
+    judged = _to_arrow(rows, ["sample_id"])
+    return Context(
+        expected_rows=drawn.num_rows,
+        samples_without_verdict=_missing(drawn, judged),
+        verdicts_without_sample=_missing(judged, drawn),
+        max_checker_failures=config.reward.max_checker_failures,
+    )
+
+
+def _selections(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    samples = inputs["samples"]
+    share = None
+    if iteration > 1:
+        last = current(samples.location, SELECTIONS, samples.run_id, iteration - 1)
+        accepted = last.count("reason <> 'reward_not_above_threshold'")
+        share = accepted / max(last.count(), 1)
+    return Context(expected_rows=samples.count(_TRAIN), last_accepted_share=share)
+
+
+def _training_set(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    asked = inputs["prompts"].arrow(
+        ["problem_id", "text", "num_shared_chars"], "purpose <> 'train'"
+    )
+    held_out = asked.to_pylist()
+    ids = {row["problem_id"] for row in held_out}
+    questions = {_question(row["text"], row) for row in held_out}
+    trained = _to_pylist(rows, ["sample_id", "problem_id", "prompt", "num_shared_chars"])
+    by_id = [row for row in trained if row["problem_id"] in ids]
+    by_text = [
+        row
+        for row in trained
+        if row["problem_id"] not in ids and _question(row["prompt"], row) in questions
+    ]
+    return Context(
+        cutoff=config.curate.cutoff,
+        evaluation_problems_in_training=_found(by_id),
+        evaluation_questions_in_training=_found(by_text),
+        last_mean_tokens=_last_mean_tokens(TRAINING_SET, inputs["prompts"], iteration - 1, None),
+    )
+
+
+_CONTEXTS: dict[str, Callable[[RunConfig, int, Any, Inputs], Context]] = {
+    PROBLEMS.name: _problems,
+    SAMPLES.name: _samples,
+    REWARDS.name: _rewards,
+    SELECTIONS.name: _selections,
+    TRAINING_SET.name: _training_set,
+}
+
+
+def _question(prompt: str, row: dict[str, Any]) -> str:
+    """What the prompt asks behind the shared exemplars, its case and white space folded."""
+    return " ".join(prompt[row["num_shared_chars"] :].lower().split())
+
+
+def _last_mean_tokens(
+    table: Table, beside: TableSnapshot, iteration: int, where: str | None
+) -> float | None:
+    """Mean `num_tokens` of the table an iteration before; None if there is none."""
+    if iteration < 1:
+        return None
+    import pyarrow.compute as pc
+
+    last = current(beside.location, table, beside.run_id, iteration - 1)
+    mean = pc.mean(last.arrow(["num_tokens"], where).column("num_tokens")).as_py()
+    return None if mean is None else float(mean)
+
+
+def _missing(rows: pa.Table, among: pa.Table) -> Found:
+    """The rows whose sample_id is not among the others'."""
+    import pyarrow.compute as pc
+
+    absent = pc.invert(pc.is_in(rows.column("sample_id"), value_set=among.column("sample_id")))
+    return _found(rows.filter(absent).to_pylist())
+
+
+def _found(rows: list[dict[str, Any]]) -> Found:
+    return Found(len(rows), tuple(rows[:_NUM_EXAMPLES]))
+
+
+def _to_arrow(rows: Any, names: list[str]) -> pa.Table:
+    import pyarrow as pa
+
+    return rows.select(names) if isinstance(rows, pa.Table) else rows.select(*names).toArrow()
+
+
+def _to_pylist(rows: Any, names: list[str]) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = _to_arrow(rows, names).to_pylist()
+    return made

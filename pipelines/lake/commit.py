@@ -1,0 +1,104 @@
+"""Commits: files into a table, exactly once, with the reason in the log.
+
+Every commit carries a Delta transaction (application id, version). Spark skips a transaction that
+is already recorded; delta-rs records it but does not skip, so it is looked up first. Two writers
+that race on one transaction conflict, and one of them fails.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pipelines.errors import LakeError
+from pipelines.lake.files import PartitionWriter
+from pipelines.stage import WrittenFile
+
+
+def committed_transaction(writer: PartitionWriter, app_id: str) -> int:
+    """The version last recorded for an application id; 0 if there is none."""
+    from deltalake import DeltaTable
+
+    table = DeltaTable(
+        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
+    )
+    return int(table.transaction_version(app_id) or 0)
+
+
+def latest_version(writer: PartitionWriter) -> int:
+    """The table's newest version."""
+    from deltalake import DeltaTable
+
+    table = DeltaTable(
+        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
+    )
+    return int(table.version())
+
+
+def commit(
+    writer: PartitionWriter,
+    files: Sequence[WrittenFile],
+    mode: Literal["append", "overwrite"],
+    transaction: tuple[str, int],
+    message: dict[str, Any],
+) -> int:
+    """Commit files to the writer's partition, unless the transaction is already recorded.
+
+    Args:
+        writer: the partition's writer.
+        files: what it wrote.
+        mode: "append" adds the files; "overwrite" replaces exactly the partition.
+        transaction: application id and version.
+        message: kept in the commit as JSON under `userMetadata`, where Spark shows it too.
+
+    Returns:
+        The table's version after the commit.
+
+    Raises:
+        LakeError: another process committed the same transaction at the same time.
+    """
+    from deltalake import CommitProperties, DeltaTable, Transaction
+    from deltalake.exceptions import CommitFailedError
+
+    table = DeltaTable(
+        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
+    )
+    app_id, version = transaction
+    if (table.transaction_version(app_id) or 0) >= version:
+        return int(table.version())
+    partition = writer.partition
+    filters = [(key, "=", value) for key, value in partition.items()]
+    try:
+        table.create_write_transaction(
+            [_add(file, partition) for file in files],
+            mode,
+            table.schema(),
+            partition_by=list(writer.table.partition_by),
+            partition_filters=filters if mode == "overwrite" else None,
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(app_id, version)],
+                custom_metadata={"userMetadata": json.dumps(message, sort_keys=True)},
+            ),
+        )
+    except CommitFailedError as error:
+        raise LakeError(
+            f"{writer.table.name}: another process committed {app_id} at the same time ({error}); "
+            "let one of them finish, then start this command again"
+        ) from None
+    table.update_incremental()
+    return int(table.version())
+
+
+def _add(file: WrittenFile, partition: dict[str, str]) -> Any:
+    from deltalake.transaction import AddAction
+
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values=dict(partition),
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=file.stats,
+    )

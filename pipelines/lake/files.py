@@ -1,0 +1,176 @@
+"""Rows become uncommitted Parquet files of a table; a later commit names them.
+
+Until it is named in a commit, a file in a table's folder does not exist for any reader. So Ray
+tasks may write as they like, and a killed run leaves nothing behind but unused files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import LakeError
+from pipelines.lake.location import Location
+from pipelines.stage import WrittenFile
+from schemas.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LONGEST_STATISTIC = 32
+"""Characters of a string kept as its minimum; longer texts get no bounds."""
+
+
+@dataclass(frozen=True)
+class PartitionWriter:
+    """Writes files of one table's (run_id, iteration) partition. Picklable."""
+
+    table: Table
+    location: Location
+    run_id: str
+    iteration: int
+
+    @property
+    def partition(self) -> dict[str, str]:
+        """The partition's column values, as Delta's log spells them."""
+        return {"run_id": self.run_id, "iteration": str(self.iteration)}
+
+    def write(self, rows: pa.Table) -> WrittenFile:
+        """Write one file. The run_id and iteration columns are added if absent.
+
+        Raises:
+            LakeError: the rows do not have the table's columns and types, or a null where the
+                table has none.
+        """
+        import pyarrow.parquet as pq
+
+        body = self.complete(rows).drop_columns(list(self.table.partition_by))
+        buffer = io.BytesIO()
+        pq.write_table(body, buffer, compression="zstd")
+        folder = "/".join(f"{key}={value}" for key, value in self.partition.items())
+        path = f"{folder}/part-{uuid.uuid4().hex}.parquet"
+        self._put(path, buffer.getvalue())
+        return WrittenFile(path, buffer.tell(), body.num_rows, json.dumps(statistics(body)))
+
+    def complete(self, rows: pa.Table) -> pa.Table:
+        """The rows with the partition's columns, in the table's order and types.
+
+        Raises:
+            LakeError: as for `write`.
+        """
+        return conform(self.table, self._with_partition(rows))
+
+    def _with_partition(self, rows: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        own = {"run_id": self.run_id, "iteration": self.iteration}
+        for name, value in own.items():
+            kind = self.table.column(name).type.arrow()
+            column = pa.repeat(pa.scalar(value, kind), rows.num_rows)
+            if name not in rows.column_names:
+                rows = rows.append_column(name, column)
+            elif rows.column(name).cast(kind).to_pylist() != column.to_pylist():
+                raise LakeError(
+                    f"{self.table.name}.{name}: every row must have {value!r}, the partition that "
+                    "the stage makes"
+                )
+        return rows
+
+    def _put(self, path: str, data: bytes) -> None:
+        if self.location.is_local:
+            file = self.location.folder / self.table.name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            return
+        from deltalake.fs import DeltaStorageHandler
+
+        store = DeltaStorageHandler(
+            self.location.table(self.table.name), self.location.storage_options
+        )
+        # Not through pyarrow's file: it hands delta-rs its own buffers, which delta-rs refuses.
+        stream = store._handler.open_output_stream(path, None)
+        stream.write(data)
+        stream.close()
+
+
+def conform(table: Table, rows: pa.Table) -> pa.Table:
+    """The rows with exactly the table's columns, in its order and types.
+
+    Raises:
+        LakeError: a column is missing, unknown, not castable, or has a null it must not have.
+    """
+    import pyarrow as pa
+
+    missing = set(table.column_names) - set(rows.column_names)
+    unknown = set(rows.column_names) - set(table.column_names)
+    if missing or unknown:
+        raise LakeError(
+            f"{table.name}: rows must have the declared columns; missing {sorted(missing)}, "
+            f"unknown {sorted(unknown)}"
+        )
+    rows = rows.select(list(table.column_names))
+    for column in table.columns:
+        nulls = rows.column(column.name).null_count
+        if nulls and not column.nullable:
+            raise LakeError(f"{table.name}.{column.name}: must not be null, {nulls} rows are")
+    try:
+        return rows.cast(table.arrow_schema())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise LakeError(
+            f"{table.name}: a column does not have its declared type: {error}"
+        ) from None
+
+
+def statistics(rows: pa.Table) -> dict[str, Any]:
+    """Delta's per-file statistics: row count, and each column's minimum, maximum and nulls.
+
+    Long texts get no bounds: nobody looks rows up by them, and the log would carry their text.
+    """
+    minimum: dict[str, Any] = {}
+    maximum: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for name in rows.column_names:
+        column = rows.column(name)
+        bounds = _bounds(column)
+        if bounds is not None:
+            minimum[name], maximum[name] = bounds
+        nulls[name] = column.null_count
+    return {
+        "numRecords": rows.num_rows,
+        "minValues": minimum,
+        "maxValues": maximum,
+        "nullCount": nulls,
+    }
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_boolean(kind):
+        return None
+    if column.null_count == len(column):
+        return None
+    if pa.types.is_string(kind) and pc.max(pc.binary_length(column)).as_py() > _LONGEST_STATISTIC:
+        return None
+    bounds = pc.min_max(column).as_py()
+    low, high = bounds["min"], bounds["max"]
+    if isinstance(low, float) and not (abs(low) < float("inf") and abs(high) < float("inf")):
+        return None
+    if isinstance(low, datetime):
+        return _timestamp(low, down=True), _timestamp(high, down=False)
+    return low, high
+
+
+def _timestamp(moment: datetime, *, down: bool) -> str:
+    """Delta's form, in whole milliseconds, rounded so that the bound still holds."""
+    moment = moment.astimezone(UTC)
+    milliseconds = moment.microsecond // 1000
+    if not down and moment.microsecond % 1000:
+        milliseconds = min(milliseconds + 1, 999)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

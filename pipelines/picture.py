@@ -1,0 +1,70 @@
+"""The picture of a run: accuracy by iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def accuracy_picture(evaluations: Sequence[Row], path: Path, name: str) -> Path:
+    """Accuracy by iteration with 95 % intervals, as a PNG file at `path`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(6.4, 3.8), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for suite, metric, label, color, style in _curves(evaluations):
+        _draw(axes, evaluations, (suite, metric), label, color, style)
+    axes.set_title(f"{name}: accuracy by iteration", fontsize=11, loc="left")
+    axes.set_xlabel("iteration (0: base model)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path
+
+
+def pass_metrics(evaluations: Sequence[Row]) -> list[str]:
+    """The test suite's pass@k and maj@k metrics, pass first, k rising."""
+    names = {row["metric"] for row in evaluations if row["suite"] == "test"}
+    ranked = [name for name in names if name.startswith(("pass_at_", "maj_at_"))]
+    # maj@1 is pass@1.
+    shown = [name for name in ranked if name != "maj_at_1"]
+    return sorted(shown, key=lambda name: (name.startswith("maj"), int(name.rsplit("_", 1)[1])))
+
+
+def _curves(evaluations: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
+    """(suite, metric, label, color, line style) of what is drawn, most important first."""
+    curves = [("test", "greedy_accuracy", "test, greedy", "#0b5fa5", "-")]
+    colors = ("#d1731a", "#3a8f4d", "#8b5fb0")
+    passes = [name for name in pass_metrics(evaluations) if name.startswith("pass")]
+    curves += [
+        ("test", metric, f"test, {metric.replace('_at_', '@')}", color, "-")
+        for metric, color in zip(passes, colors, strict=False)
+    ]
+    return [*curves, ("validation", "greedy_accuracy", "D_val, greedy", "#777777", "--")]
+
+
+def _draw(
+    axes: Any, evaluations: Sequence[Row], key: tuple[str, str], label: str, color: str, style: str
+) -> None:
+    points = sorted(
+        (row for row in evaluations if (row["suite"], row["metric"]) == key),
+        key=lambda row: row["iteration"],
+    )
+    if not points:
+        return
+    x = [row["iteration"] for row in points]
+    axes.plot(x, [row["value"] for row in points], style, color=color, marker="o", label=label)
+    if key[0] == "test":
+        low, high = ([row[end] for row in points] for end in ("ci_low", "ci_high"))
+        axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)

@@ -1,0 +1,104 @@
+"""`math_answer`: is the solution's final answer equal to the reference?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.errors import ConfigError
+from pipelines.rewards.equality import clean, decide
+from pipelines.rewards.extraction import FORMS, WRITTEN, boxed, extract, hash_mark
+from pipelines.rewards.verdict import Verdict
+from schemas.rewards import CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, WRONG
+
+VERSION = "1"
+"""Raise it with every change that can change a verdict: it tells stored verdicts apart."""
+
+DEFAULT_FORMS = ("boxed", "hash", "answer_is")
+
+
+@dataclass(frozen=True)
+class MathAnswer:
+    """The reward of a mathematics problem with one right answer: 1 or 0.
+
+    Judging has two steps. `glance` takes the answer out of the solution and compares text and exact
+    numbers: bounded work, safe in any process. What it cannot decide it returns as text for
+    `examine`, which asks math-verify and may hang: that is for a process that can be killed.
+
+    Attributes:
+        forms: ways in which a solution may state its answer, the preferred first.
+    """
+
+    forms: tuple[str, ...] = DEFAULT_FORMS
+
+    def __call__(self, solution: str, reference: str) -> Verdict:
+        """Judge at once, without a deadline."""
+        seen = self.glance(solution, reference)
+        return seen if isinstance(seen, Verdict) else self.examine(seen, reference)
+
+    def glance(self, solution: str, reference: str) -> Verdict | str:
+        """The verdict if text and numbers decide it, else the answer that is left to examine."""
+        wanted = reference_answer(reference)
+        if not wanted:
+            return Verdict(0.0, ERROR, detail="the reference is empty")
+        answer = extract(solution, self.forms)
+        if answer is None:
+            return Verdict(0.0, NO_ANSWER)
+        equal = decide(answer, wanted)
+        return answer if equal is None else _verdict(answer, equal)
+
+    def examine(self, answer: str, reference: str) -> Verdict:
+        """Compare an answer with the reference as mathematics."""
+        from pipelines.rewards.symbolic import NotMathematics, symbolically_equal
+
+        try:
+            equal = symbolically_equal(clean(answer), clean(reference_answer(reference)))
+        except NotMathematics as error:
+            return Verdict(0.0, PARSE_ERROR, answer, detail=f"cannot be read: {error}"[:200])
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - sympy raises anything; none of it means wrong
+            return Verdict(
+                0.0, PARSE_ERROR, answer, detail=f"{type(error).__name__}: {error}"[:200]
+            )
+        return _verdict(answer, equal)
+
+    def warm_up(self) -> None:
+        """Load what `examine` needs."""
+        from pipelines.rewards.symbolic import warm_up
+
+        warm_up()
+
+    def gold_solution(self, reference: str) -> str:
+        """The shortest solution that states the reference: the verifier must find it correct."""
+        return WRITTEN[self.forms[0]].replace("%s", reference_answer(reference))
+
+
+def math_answer(extract: Sequence[str] = DEFAULT_FORMS) -> MathAnswer:
+    """The reward for `reward.options`.
+
+    Raises:
+        ConfigError: `extract` is not a list of known forms.
+    """
+    known = ", ".join(FORMS)
+    if isinstance(extract, str) or not extract:
+        raise ConfigError(
+            f"reward.options.extract must be a list of one or more of {known}, got {extract!r}"
+        )
+    for form in extract:
+        if form not in FORMS:
+            raise ConfigError(f"reward.options.extract must name only {known}, got {form!r}")
+    return MathAnswer(tuple(extract))
+
+
+def reference_answer(reference: str) -> str:
+    r"""The answer in a reference: it may be bare, or a whole solution that ends in `####` or a box."""
+    if "####" in reference:
+        return (hash_mark(reference) or "").strip()
+    if r"\boxed" in reference:
+        return (boxed(reference) or "").strip()
+    return reference.strip()
+
+
+def _verdict(answer: str, equal: bool) -> Verdict:
+    return Verdict(float(equal), CORRECT if equal else WRONG, answer)

@@ -1,0 +1,157 @@
+"""Rewards under a deadline: worker processes that can be killed, and a parent that holds the clock.
+
+A worker that misses the deadline is killed and replaced while its neighbors go on; the sample it
+was at is a `timeout`. A worker that ends by itself costs the sample it was at (`error`, or `memory`)
+and nothing else. Workers are plain subprocesses, so the pool works in any thread of any process,
+Ray's workers included, and the kernel ends them when the pool's process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pipelines.rewards.resolve import staged_reward
+from pipelines.rewards.worker_process import Pair, Round, Scored, WorkerProcess
+
+if TYPE_CHECKING:
+    from pipelines.config import RewardConfig
+
+BATCH = 32
+"""Most samples handed to a worker at once: enough to hide the socket's cost."""
+PER_WORKER = 100
+"""Undecided answers for which one more worker of a built-in reward is worth its start (1.5 s)."""
+REMEMBERED = 200_000
+"""Examined (answer, reference) pairs kept, so that a repeated answer is judged once."""
+
+
+class ScoringPool:
+    """Scores (solution, reference) pairs.
+
+    A built-in reward decides most pairs here, in bounded time (see `MathAnswer.glance`); the rest,
+    and every pair of a user's function, goes to the workers.
+
+    Args:
+        config: the reward, its deadline and its memory limit.
+        num_workers: worker processes at most.
+    """
+
+    def __init__(self, config: RewardConfig, num_workers: int) -> None:
+        assert num_workers >= 1, f"num_workers must be >= 1, got {num_workers}"
+        self._config = config
+        self._num_workers = num_workers
+        self._staged = staged_reward(config)
+        self._examined: dict[Pair, Scored] = {}
+        self._workers: list[WorkerProcess] = []
+        # The kernel ends a worker with the *thread* that started it: one thread, old as the pool.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring-pool")
+
+    def __enter__(self) -> Self:
+        if self._staged is None:
+            self._start(self._num_workers)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+        self._starter.shutdown()
+
+    def score(self, items: Sequence[Pair]) -> list[Scored]:
+        """A verdict for each (solution, reference), in order; equal pairs are judged once.
+
+        Raises:
+            InputError: the user's reward cannot be loaded.
+            StageFailed: workers end before they can judge anything.
+        """
+        known: dict[Pair, Scored] = {}
+        questions: dict[Pair, Pair] = {}
+        for item in dict.fromkeys(items):
+            seen = self._glance(item)
+            if isinstance(seen, Scored):
+                known[item] = seen
+            else:
+                questions[item] = seen
+        answers = self._examine(list(dict.fromkeys(questions.values())))
+        known.update((item, answers[question]) for item, question in questions.items())
+        return [known[item] for item in items]
+
+    def _glance(self, item: Pair) -> Scored | Pair:
+        """A verdict, or what to ask a worker."""
+        if self._staged is None:
+            return item
+        start = time.perf_counter()
+        seen = self._staged.glance(*item)
+        if isinstance(seen, str):
+            return seen, item[1]
+        return Scored(seen, (time.perf_counter() - start) * 1000)
+
+    def _examine(self, questions: list[Pair]) -> dict[Pair, Scored]:
+        if self._staged is None:
+            return self._ask(questions)
+        if len(self._examined) > REMEMBERED:
+            self._examined.clear()
+        self._examined.update(self._ask([q for q in questions if q not in self._examined]))
+        return {question: self._examined[question] for question in questions}
+
+    def _ask(self, questions: list[Pair]) -> dict[Pair, Scored]:
+        if not questions:
+            return {}
+        wanted = self._num_workers
+        if self._staged is not None:
+            wanted = min(wanted, 1 + len(questions) // PER_WORKER)
+        self._start(wanted)
+        this = Round(questions, batch=_batch_size(len(questions), len(self._workers)))
+        while not this.finished:
+            self._step(this)
+        return this.answers
+
+    def _step(self, this: Round) -> None:
+        """Hand out questions, wait for news, replace workers that ended or hang."""
+        for worker in [worker for worker in self._workers if worker.idle]:
+            if not worker.alive:
+                self._replace(worker)
+            else:
+                worker.hand(this.take())
+        busy = [worker for worker in self._workers if not worker.idle]
+        first = min(worker.deadline for worker in busy)
+        ready = wait([w.channel for w in busy], timeout=max(0.0, first - time.monotonic()))
+        for worker in busy:
+            lives = worker.collect(this) if worker.channel in ready else worker.in_time(this)
+            if not lives:
+                self._replace(worker)
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        self._workers.remove(worker)
+        worker.end()
+        self._start(len(self._workers) + 1)
+
+    def _start(self, num_workers: int) -> None:
+        while len(self._workers) < num_workers:
+            self._workers.append(self._starter.submit(WorkerProcess, self._config).result())
+
+
+def num_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _batch_size(num_questions: int, num_workers: int) -> int:
+    """Batches small enough that all workers end at about the same time."""
+    return max(1, min(BATCH, num_questions // (4 * num_workers)))

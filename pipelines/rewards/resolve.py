@@ -1,0 +1,166 @@
+"""From the configuration's `reward` section to a reward function, its name and its version."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+from pipelines.rewards import math_answer
+from pipelines.rewards.verdict import RewardFunction, Verdict
+from schemas.rewards import CORRECT, ERROR, WRONG
+
+if TYPE_CHECKING:
+    from pipelines.config import RewardConfig
+
+BUILT_IN: dict[str, Callable[..., math_answer.MathAnswer]] = {
+    "math_answer": math_answer.math_answer,
+}
+_PYTHON = "python:"
+
+
+def resolve_reward(config: RewardConfig) -> RewardFunction:
+    """The reward function that the configuration names.
+
+    Raises:
+        ConfigError: there is none of that name, or its options do not fit.
+    """
+    return resolve_function(config.function, config.options)
+
+
+def resolve_function(function: str, options: Mapping[str, Any]) -> RewardFunction:
+    """`resolve_reward` for a process that has the two settings and not the configuration."""
+    if function in BUILT_IN:
+        try:
+            return BUILT_IN[function](**options)
+        except TypeError as error:
+            raise ConfigError(f"reward.options does not fit {function}: {error}") from None
+    return partial(_judge, _user_function(function), dict(options))
+
+
+def staged_reward(config: RewardConfig) -> math_answer.MathAnswer | None:
+    """The built-in reward, which judges most solutions without a worker; None for a user's own."""
+    if config.function not in BUILT_IN:
+        return None
+    return BUILT_IN[config.function](**config.options)
+
+
+def verifier_name(config: RewardConfig) -> str:
+    """The name that verdicts are stored under."""
+    return config.function
+
+
+def verifier_version(config: RewardConfig) -> str:
+    """What tells verdicts of one code and one set of options from those of another.
+
+    A built-in's is its own version and math-verify's; a user function's is a hash of its file.
+
+    Raises:
+        ConfigError: the function's module cannot be found.
+    """
+    options = _digest(json.dumps(config.options, sort_keys=True, default=str).encode())
+    if config.function in BUILT_IN:
+        return f"{math_answer.VERSION}+math-verify-{version('math-verify')}+{options}"
+    module, _ = _split(config.function)
+    return f"{_digest(_source(config.function, module))}+{options}"
+
+
+def as_verdict(returned: object) -> Verdict:
+    """What a user's function returned, as a verdict: a positive reward is `correct`."""
+    if isinstance(returned, Verdict):
+        return returned if math.isfinite(returned.reward) else _not_a_reward(returned.reward)
+    if not isinstance(returned, Real) or not math.isfinite(returned):
+        return _not_a_reward(returned)
+    reward = float(returned)
+    return Verdict(reward, CORRECT if reward > 0 else WRONG)
+
+
+def _judge(
+    function: Callable[..., object], options: dict[str, Any], solution: str, reference: str
+) -> Verdict:
+    try:
+        return as_verdict(function(solution, reference, **options))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user's code raises anything; the row says what
+        return Verdict(0.0, ERROR, detail=f"raised {type(error).__name__}: {error}"[:200])
+
+
+def _not_a_reward(returned: object) -> Verdict:
+    shown = repr(returned)[:80]
+    kind = type(returned).__name__
+    return Verdict(
+        0.0,
+        ERROR,
+        detail=f"returned {shown} ({kind}); a reward is a bool, a finite number or a Verdict",
+    )
+
+
+def _split(function: str) -> tuple[str, str]:
+    module, colon, name = function.removeprefix(_PYTHON).partition(":")
+    if not function.startswith(_PYTHON) or not colon or not module or not name:
+        names = ", ".join(BUILT_IN)
+        raise ConfigError(
+            f"reward.function must be {names} or python:module:function, got {function!r}"
+        )
+    return module, name
+
+
+def _user_function(function: str) -> Callable[..., object]:
+    module_name, name = _split(function)
+    with_current_folder()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001 - importing runs the user's code
+        raise ConfigError(
+            f"reward.function {function!r}: module {module_name} cannot be imported "
+            f"({type(error).__name__}: {error}); it is looked for in {Path.cwd()} and PYTHONPATH"
+        ) from None
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ConfigError(
+            f"reward.function {function!r} must name a function of {module_name}, "
+            f"which has no function {name!r}; it has {_functions_of(module)}"
+        )
+    return found
+
+
+def with_current_folder() -> None:
+    """Let the user's modules be found beside the place where the command was given."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _functions_of(module: object) -> str:
+    names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
+    return ", ".join(sorted(names)[:10]) or "none"
+
+
+def _source(function: str, module: str) -> bytes:
+    with_current_folder()
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"reward.function {function!r}: there is no module {module} in {Path.cwd()} "
+            "or PYTHONPATH"
+        )
+    origin = Path(spec.origin)
+    return origin.read_bytes() if origin.is_file() else spec.origin.encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

@@ -1,0 +1,83 @@
+"""Equality of two answers as mathematics, by math-verify.
+
+It may take long or use much memory: it runs only in the scoring pool's workers, whose parent holds
+the deadline. math-verify's own timeouts are off: they are alarms, which work in a process's main
+thread alone and report what they stop as a wrong answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+ROUNDING = 10
+"""Decimals compared when an answer is inexact; math-verify's own 6 let 0.333333 pass for 1/3."""
+
+
+# It warns that its timeouts are off, which is what is wanted.
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+
+
+class NotMathematics(Exception):
+    """A text that math-verify cannot read."""
+
+
+def symbolically_equal(answer: str, reference: str) -> bool:
+    """Whether math-verify finds the answer equal to the reference.
+
+    Args:
+        answer: LaTeX or plain mathematics, without delimiters.
+        reference: the same.
+
+    Raises:
+        NotMathematics: one of the two cannot be read.
+        Exception: whatever math-verify or sympy raise when they fail.
+    """
+    from math_verify import verify
+
+    wanted, given = _parse(reference), _parse(answer)
+    return bool(
+        verify(wanted, given, float_rounding=ROUNDING, timeout_seconds=None, raise_on_error=True)
+    )
+
+
+def warm_up() -> None:
+    """Load math-verify and its parser, so that no sample's deadline pays for it."""
+    symbolically_equal(r"\frac{\sqrt{4}}{x}", "2/x")
+
+
+def _parse(text: str) -> list[Any]:
+    # math-verify takes some variables for units ("a + b + c"): then they are read as they stand.
+    parsed = _read(text, units=True) or _read(text, units=False)
+    if not parsed:
+        raise NotMathematics(text)
+    return parsed
+
+
+def _read(text: str, *, units: bool) -> list[Any]:
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse
+
+    normalization = NormalizationConfig(
+        basic_latex=True,
+        units=units,
+        malformed_operators=False,
+        nits=True,
+        boxed="none",
+        equations=False,
+    )
+    reading = LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalization)
+    return list(
+        parse(
+            f"${_one_line(text)}$",
+            extraction_config=[reading],
+            fallback_mode="no_fallback",
+            parsing_timeout=None,
+            raise_on_error=True,
+        )
+    )
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("$", "")).strip()

@@ -1,0 +1,141 @@
+"""Ray Data over engine actors: how many, on what, how they are started again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config import EngineConfig
+from pipelines.errors import RestEMError, StageFailed
+from pipelines.sampling.chunk_drawer import ChunkDrawer, DrawnChunk, drawn_chunk
+from pipelines.sampling.sampler import Sampler
+from pipelines.sampling.vllm_environment import process_environment
+from pipelines.stage import FileWriter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_CONCURRENT_CHUNKS = 16
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What Ray reserves for one engine."""
+
+    num_cpus: int
+    num_gpus: int
+
+
+def draw_chunks(
+    chunks: list[pa.Table],
+    sampler_factory: Callable[[], Sampler],
+    policy_id: str,
+    writer: FileWriter,
+    log: Path,
+    engine: EngineConfig,
+) -> Iterator[DrawnChunk]:
+    """Draw and write every chunk, on `engine.replicas` engines; chunks come as they finish.
+
+    Several chunks are with an engine at once, so that it goes on with the next one while the last
+    solutions of the one before are still being drawn.
+
+    Raises:
+        StageFailed: an engine did not start, or died more than `engine.max_restarts` times.
+        RestEMError: what the sampler or the writer refused.
+    """
+    import ray
+
+    data = ray.data.from_arrow(chunks)
+    # The data set's own copy of Ray's settings, not the process's.
+    data.context.enable_progress_bars = False
+    data.context.max_consecutive_actor_init_deaths = 0
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    drawn = data.map_batches(
+        ChunkDrawer,
+        fn_constructor_args=(sampler_factory, policy_id, writer, log),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        **_placement(chunks, engine),
+    )
+    size = log.stat().st_size if log.exists() else 0
+    try:
+        # Without prefetching: a chunk is to be committed when it is there.
+        for batch in drawn.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            yield from map(drawn_chunk, batch.to_pylist())
+    except (ray.exceptions.RayError, ray.data.exceptions.RayDataUserCodeException) as error:
+        raise _explain(error, log, size, engine.max_restarts) from error
+
+
+def concurrent_chunks(samples_per_chunk: float, max_num_seqs: int) -> int:
+    """Chunks with an engine at once: enough to fill its batch, and one more to refill it from."""
+    return min(1 + math.ceil(max_num_seqs / max(samples_per_chunk, 1)), MAX_CONCURRENT_CHUNKS)
+
+
+def resources(
+    cluster: dict[str, float], largest_node_cpus: float, engine: EngineConfig
+) -> Resources:
+    """What one engine gets: `tensor_parallel` GPUs where there are GPUs, else its share of cores."""
+    if cluster.get("GPU", 0) > 0:
+        return Resources(num_cpus=1, num_gpus=engine.tensor_parallel)
+    share = int(cluster.get("CPU", 1) // engine.replicas)
+    return Resources(num_cpus=max(1, min(share, int(largest_node_cpus))), num_gpus=0)
+
+
+def last_error(log: Path, offset: int = 0) -> str | None:
+    """The last line of a log that names an error, from byte `offset` on."""
+    if not log.exists():
+        return None
+    with log.open("rb") as file:
+        file.seek(offset)
+        lines = file.read().decode(errors="replace").splitlines()
+    named = [line.strip() for line in lines if _NAMES_AN_ERROR.search(line)]
+    return named[-1] if named else None
+
+
+_NAMES_AN_ERROR = re.compile(r"^\s*(\(.*?\)\s*)?[\w.]*(Error|Exception|Interrupt)\b.*")
+
+
+def _placement(chunks: list[pa.Table], engine: EngineConfig) -> dict[str, Any]:
+    """Arguments of map_batches that place the engines and start them again."""
+    import ray
+
+    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    share = resources(ray.cluster_resources(), largest, engine)
+    num_samples = sum(sum(chunk["num_samples"].to_pylist()) for chunk in chunks)
+    at_once = concurrent_chunks(num_samples / len(chunks), engine.max_num_seqs)
+    threads = share.num_cpus if share.num_gpus == 0 else None
+    return {
+        "compute": ray.data.ActorPoolStrategy(
+            size=min(engine.replicas, len(chunks)),
+            max_concurrent_calls_per_actor=at_once,
+            max_tasks_in_flight_per_actor=at_once,
+            enable_true_multi_threading=True,
+        ),
+        "num_cpus": share.num_cpus,
+        "num_gpus": share.num_gpus,
+        "max_restarts": engine.max_restarts,
+        "max_task_retries": engine.max_restarts,
+        "runtime_env": {"env_vars": process_environment(threads)},
+    }
+
+
+def _explain(error: BaseException, log: Path, offset: int, max_restarts: int) -> RestEMError:
+    """The user's error inside Ray's, or that the engine failed, with its own last words."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, RestEMError):
+            return inner
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    why = last_error(log, offset) or str(error).strip().splitlines()[-1].strip()
+    return StageFailed(
+        f"generate: the engine failed and was started again {max_restarts} times at most "
+        f"(engine.max_restarts): {why}; its log is {log}"
+    )

@@ -1,0 +1,86 @@
+"""What is asked of a policy and what it answers, whatever engine draws it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from schemas.samples import PROMPT_TOO_LONG
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How one solution is drawn, the seed apart."""
+
+    temperature: float
+    """0 is greedy."""
+    top_k: int
+    """Tokens considered at a step; 0 is all."""
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...]
+    """Strings that end a solution; they are not part of it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt and the solutions wanted for it."""
+
+    prompt_id: str
+    text: str
+    num_samples: int
+    decoding: Decoding
+    seed: int
+    """Seed of the first solution; the j-th has seed + j."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One solution drawn."""
+
+    index: int
+    """0 to num_samples - 1."""
+    solution: str
+    finish_reason: str
+    """One of the constants of schemas.samples."""
+    num_tokens: int
+    num_prompt_tokens: int
+    log_probability: float | None
+    """Sum over the solution's tokens of log p(token | prompt, tokens before) under the policy
+    itself: at temperature 1, nothing cut off. None if nothing was drawn."""
+    seed: int
+
+
+class Sampler(Protocol):
+    """Draws solutions from one policy. `draw` may be called from several threads at once."""
+
+    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+        """The solutions of each request, in order.
+
+        Raises:
+            Exception: the engine is dead; the sampler must not be used again.
+        """
+
+
+def sample_id(policy_id: str, text: str, decoding: Decoding, seed: int, index: int) -> str:
+    """Content hash of a sample: equal for equal policy, prompt, decoding, seed and index."""
+    key = json.dumps([policy_id, text, asdict(decoding), seed, index], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[Draw]:
+    """The empty solutions of a prompt that leaves the policy no room to answer."""
+    return [
+        Draw(
+            index=index,
+            solution="",
+            finish_reason=PROMPT_TOO_LONG,
+            num_tokens=0,
+            num_prompt_tokens=num_prompt_tokens,
+            log_probability=None,
+            seed=request.seed + index,
+        )
+        for index in range(request.num_samples)
+    ]

@@ -1,0 +1,43 @@
+"""A sampler that answers from a function of the request: the loop's tests need no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.sampling.sampler import Draw, Request, refuse_too_long
+from schemas.samples import LENGTH, STOP
+
+
+@dataclass(frozen=True)
+class ScriptedSampler:
+    """Answers `answer(request, index)`; a token is a word, and each has probability 1/2."""
+
+    answer: Callable[[Request, int], str]
+    max_model_len: int = 1024
+
+    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+        """See Sampler."""
+        return [self._draw_one(request) for request in requests]
+
+    def _draw_one(self, request: Request) -> list[Draw]:
+        num_prompt_tokens = len(request.text.split())
+        if num_prompt_tokens >= self.max_model_len:
+            return refuse_too_long(request, num_prompt_tokens)
+        return [
+            self._solution(request, index, num_prompt_tokens)
+            for index in range(request.num_samples)
+        ]
+
+    def _solution(self, request: Request, index: int, num_prompt_tokens: int) -> Draw:
+        words = self.answer(request, index).split(" ")
+        kept = words[: request.decoding.max_tokens]
+        return Draw(
+            index=index,
+            solution=" ".join(kept),
+            finish_reason=STOP if len(kept) == len(words) else LENGTH,
+            num_tokens=len(kept),
+            num_prompt_tokens=num_prompt_tokens,
+            log_probability=-0.6931471805599453 * len(kept),
+            seed=request.seed + index,
+        )

@@ -1,0 +1,203 @@
+"""vLLM behind the Sampler protocol: the only importer of vllm.
+
+One engine in this process, stepped by one thread. Calls of `draw` hand their requests to that thread
+and wait, so that several calls share the engine's batch and it never drains between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config import EngineConfig, ModelConfig
+from pipelines.errors import ConfigError
+from pipelines.hardware import native_dtype
+from pipelines.sampling.sampler import Draw, Request, refuse_too_long
+from pipelines.sampling.vllm_environment import prepare_cpu
+from schemas.samples import ENGINE_ERROR, LENGTH, STOP
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.outputs import RequestOutput
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+CPU_BLOCK_SIZE = 32
+"""vLLM's 128 on a CPU makes each of a prompt's N solutions compute up to 127 prompt tokens again."""
+
+
+class VllmSampler:
+    """A vLLM engine that draws from one checkpoint.
+
+    Per-request seeds are safe here: vLLM's CPU backend dies ("CPU Generator does not use offset")
+    when a seeded prompt is prefilled in two steps, so on a CPU prompts are never split (chunked
+    prefill off), and the engine's own word for it is checked at start.
+
+    Args:
+        checkpoint: folder or hub id.
+        model: the model's settings (revision, longest context).
+        engine: the engine's settings.
+        use_gpu: whether the engine runs on this process's GPUs, or on its cores.
+
+    Raises:
+        ConfigError: `engine.extra` has an argument that vLLM does not know, or that breaks seeds.
+    """
+
+    def __init__(
+        self, checkpoint: str, model: ModelConfig, engine: EngineConfig, *, use_gpu: bool
+    ) -> None:
+        self._arguments = _engine_arguments(checkpoint, model, engine, use_gpu=use_gpu)
+        if not use_gpu:
+            prepare_cpu(engine.kv_cache_gib)
+        self._inbox: queue.SimpleQueue[tuple[Request, Future[list[Draw]]]] = queue.SimpleQueue()
+        self._waiting: dict[str, tuple[Request, Future[list[Draw]]]] = {}
+        self._error: BaseException | None = None
+        self._ready: Future[float] = Future()
+        # OpenMP's pool belongs to the thread that first uses it: the engine is made and stepped
+        # in one thread.
+        threading.Thread(target=self._run, name="vllm-engine", daemon=True).start()
+        self.start_seconds = self._ready.result()
+        """Seconds from nothing to an engine that takes requests."""
+
+    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+        """See Sampler."""
+        futures: list[Future[list[Draw]]] = [Future() for _ in requests]
+        for request, future in zip(requests, futures, strict=True):
+            self._inbox.put((request, future))
+        if self._error is not None:
+            self._refuse_inbox(self._error)
+        return [future.result() for future in futures]
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        try:
+            engine = _start_engine(self._arguments)
+        except BaseException as error:  # noqa: BLE001 - handed to the constructor's caller
+            self._ready.set_exception(error)
+            return
+        self._ready.set_result(time.monotonic() - start)
+        try:
+            while True:
+                self._admit(engine)
+                for output in engine.step():
+                    self._deliver(output)
+        except BaseException as error:  # noqa: BLE001 - handed to every waiting caller
+            self._error = error
+            for _, future in self._waiting.values():
+                future.set_exception(error)
+            self._refuse_inbox(error)
+
+    def _admit(self, engine: LLMEngine) -> None:
+        """Hand over what has been asked; wait for a request if the engine has none."""
+        while not self._waiting or not self._inbox.empty():
+            request, future = self._inbox.get()
+            tokens = engine.get_tokenizer()(request.text)["input_ids"]
+            if len(tokens) >= engine.model_config.max_model_len:
+                future.set_result(refuse_too_long(request, len(tokens)))
+                continue
+            key = f"{request.prompt_id}-{id(future)}"
+            self._waiting[key] = (request, future)
+            engine.add_request(key, {"prompt_token_ids": tokens}, _parameters(request))
+
+    def _deliver(self, output: RequestOutput) -> None:
+        request, future = self._waiting.pop(output.request_id)
+        future.set_result(_draws(request, output))
+
+    def _refuse_inbox(self, error: BaseException) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _, future = self._inbox.get_nowait()
+                future.set_exception(error)
+
+
+def _start_engine(arguments: dict[str, Any]) -> LLMEngine:
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    try:
+        engine_args = EngineArgs(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"engine.extra: vLLM says: {error}") from None
+    engine = LLMEngine.from_engine_args(engine_args)
+    splits_prompts = engine.vllm_config.scheduler_config.enable_chunked_prefill
+    if current_platform.is_cpu() and splits_prompts:
+        raise ConfigError(
+            "engine.extra.enable_chunked_prefill must be false on a CPU: its seeds do not survive "
+            "a prompt computed in two steps; remove it"
+        )
+    return engine
+
+
+def _engine_arguments(
+    checkpoint: str, model: ModelConfig, engine: EngineConfig, *, use_gpu: bool
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "model": checkpoint,
+        "revision": model.revision,
+        "trust_remote_code": model.trust_remote_code,
+        "max_model_len": model.max_model_len,
+        "dtype": native_dtype(engine.dtype),
+        "tensor_parallel_size": engine.tensor_parallel,
+        "max_num_seqs": engine.max_num_seqs,
+        "block_size": engine.block_size,
+        "disable_log_stats": True,
+        # The policy's own log-probabilities, whatever the temperature.
+        "logprobs_mode": "raw_logprobs",
+        # A checkpoint's generation_config must not change how the paper's samples are drawn.
+        "generation_config": "vllm",
+        "seed": 0,
+    }
+    if use_gpu:
+        arguments["gpu_memory_utilization"] = engine.gpu_memory_utilization
+    else:
+        arguments["block_size"] = engine.block_size or CPU_BLOCK_SIZE
+        # Compiling costs a CPU engine a minute at every start.
+        arguments["enforce_eager"] = True
+        arguments["enable_chunked_prefill"] = False
+    return arguments | engine.extra
+
+
+def _parameters(request: Request) -> SamplingParams:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    decoding = request.decoding
+    return SamplingParams(
+        n=request.num_samples,
+        temperature=decoding.temperature,
+        top_k=decoding.top_k,
+        top_p=decoding.top_p,
+        max_tokens=decoding.max_tokens,
+        stop=list(decoding.stop),
+        seed=request.seed,
+        logprobs=0,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _draws(request: Request, output: RequestOutput) -> list[Draw]:
+    num_prompt_tokens = len(output.prompt_token_ids or ())
+    return [
+        Draw(
+            index=one.index,
+            solution=one.text,
+            finish_reason=_FINISH_REASONS.get(one.finish_reason or "", ENGINE_ERROR),
+            num_tokens=len(one.token_ids),
+            num_prompt_tokens=num_prompt_tokens,
+            # Rounding can leave a hair above 0.
+            log_probability=_at_most_zero(one.cumulative_logprob),
+            seed=request.seed + one.index,
+        )
+        for one in sorted(output.outputs, key=lambda one: one.index)
+    ]
+
+
+_FINISH_REASONS = {"stop": STOP, "length": LENGTH}
+
+
+def _at_most_zero(value: float | None) -> float | None:
+    return None if value is None else min(0.0, float(value))

@@ -1,0 +1,62 @@
+"""Policies as files: an ordinary Hugging Face folder, known by a hash of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class PolicyRef:
+    """A policy: what its weights hash to, and what loads it."""
+
+    policy_id: str
+    checkpoint_uri: str
+
+
+def policy_id_of(checkpoint: Path) -> str:
+    """Content hash of the checkpoint's weights.
+
+    Raises:
+        InputError: the folder holds no safetensors files.
+    """
+    files = sorted(checkpoint.glob("*.safetensors"))
+    if not files:
+        raise InputError(
+            f"{checkpoint}: holds no *.safetensors weights; save the model with save_pretrained"
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def save_checkpoint(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype,
+    folder: Path,
+) -> None:
+    """Write weights (cast to `dtype`), configurations and tokenizer; the folder appears whole."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    trained_dtype = model.config.dtype
+    model.config.dtype = dtype
+    try:
+        weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
+        model.save_pretrained(partial, state_dict=weights)
+    finally:
+        model.config.dtype = trained_dtype
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

@@ -1,0 +1,66 @@
+"""What a worker reads before its first step: model, tokenizer, rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipelines.tuning.job import FineTuneJob
+
+
+def load_tokenizer(job: FineTuneJob) -> PreTrainedTokenizerBase:
+    """The start policy's tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(job.start, trust_remote_code=job.trust_remote_code)
+
+
+def load_model(job: FineTuneJob, device: str) -> tuple[PreTrainedModel, torch.dtype]:
+    """The start policy in float32, ready to train, and the number format it was stored in.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    remote = job.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(job.start, trust_remote_code=remote)
+        model = AutoModelForCausalLM.from_pretrained(
+            job.start, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=remote
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"policy {job.start} cannot be loaded for fine-tuning: {reason}") from None
+    model.train()
+    return model.to(device), config.dtype or torch.float32
+
+
+def read_train(file: Path) -> list[tuple[str, str, float]]:
+    """(prompt, solution, weight), the weights scaled to a mean of 1."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(file, columns=["prompt", "solution", "weight"]).to_pydict()
+    weights = columns["weight"]
+    mean = sum(abs(weight) for weight in weights) / max(len(weights), 1)
+    if mean == 0:
+        raise InputError("training_set: every weight is 0; check curate.weight and the rewards")
+    scaled = [weight / mean for weight in weights]
+    return list(zip(columns["prompt"], columns["solution"], scaled, strict=True))
+
+
+def read_validation(file: Path | None) -> list[tuple[str, str]]:
+    """(prompt, reference) of D_val; none without a file."""
+    import pyarrow.parquet as pq
+
+    if file is None:
+        return []
+    columns = pq.read_table(file, columns=["text", "reference"]).to_pydict()
+    return list(zip(columns["text"], columns["reference"], strict=True))

@@ -1,0 +1,128 @@
+"""The reward-weighted loss, with the prefix that all rows share computed once.
+
+A pass runs the prefix as one row, with gradient, and then all continuations as a batch that attends
+to the prefix's keys and values. Each continuation sees what it would see in a row of its own, so
+loss and gradient are those of plain padded rows, to rounding; the prefix costs one row instead of
+one a solution. Logits are computed at labelled positions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+from pipelines.tuning.packing import Row, Tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import DynamicCache, PreTrainedModel
+
+LOGITS_CHUNK = 2048
+"""Labels whose logits are held at once; with more, each chunk's are computed again for the gradient."""
+SHAPED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings of models that change the logits after the output matrix."""
+
+
+def weighted_nll(model: PreTrainedModel, prefix: Tokens, rows: Sequence[Row]) -> Tensor:
+    """Sum over rows of weight times minus the log-likelihood of the solution's tokens.
+
+    The paper's objective, E[f(r) log p(y | x)], with its sign changed and not yet normalized.
+
+    Args:
+        model: a causal language model.
+        prefix: tokens before every row; may be empty.
+        rows: rows of one pass; like lengths waste least.
+    """
+    import torch
+
+    width = max(len(row.tokens) for row in rows)
+    # Padding lies to the right, where causal attention never looks from a real token.
+    inputs = torch.tensor(
+        [row.tokens + (0,) * (width - len(row.tokens)) for row in rows], device=model.device
+    )
+    hidden = _hidden(model, prefix, inputs)
+    positions = [
+        (i, at) for i, row in enumerate(rows) for at in range(row.num_prompt, len(row.tokens))
+    ]
+    which, at = torch.tensor(positions, device=model.device).unbind(1)
+    weights = torch.tensor([row.weight for row in rows], device=model.device)
+    return _labels_nll(model, hidden[which, at - 1], inputs[which, at], weights[which])
+
+
+def prefix_cache(model: PreTrainedModel, prefix: Tokens) -> DynamicCache:
+    """Keys and values of the prefix, one row."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    tokens = torch.tensor([prefix], device=model.device)
+    model.base_model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    return cache
+
+
+def check_supported(model: PreTrainedModel, max_model_len: int) -> None:
+    """Refuse models that compute what is not computed here.
+
+    Raises:
+        InputError: naming the setting: logits that are more than the output matrix times the
+            hidden state, or attention that does not reach back to the prefix.
+    """
+    config = model.config
+    shaped = {name: getattr(config, name, None) for name in SHAPED_LOGITS}
+    for name, value in shaped.items():
+        if value not in (None, 1, 1.0):
+            raise InputError(
+                f"model.base_model: fine-tuning does not support {name}={value} of "
+                f"{type(model).__name__}; choose another base model"
+            )
+    window = getattr(config, "sliding_window", None)
+    if window and getattr(config, "use_sliding_window", True) and window < max_model_len:
+        raise InputError(
+            f"model.max_model_len must be <= {window}, the attention window of "
+            f"{type(model).__name__}, to fine-tune it, got {max_model_len}; lower it"
+        )
+
+
+def _hidden(model: PreTrainedModel, prefix: Tokens, inputs: Tensor) -> Tensor:
+    """Last hidden states of the continuations, [rows, width, hidden size]."""
+    import torch
+
+    if not prefix:
+        return model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+    rows, width = inputs.shape
+    cache = prefix_cache(model, prefix)
+    for layer in cache.layers:
+        # Views: the only copy is made when a row's own keys are put behind them.
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    visible = torch.ones(width, len(prefix) + width, dtype=torch.bool, device=model.device)
+    output = model.base_model(
+        input_ids=inputs,
+        # One mask for all rows: the prefix, and causally the row itself.
+        attention_mask=visible.tril(len(prefix))[None, None],
+        position_ids=torch.arange(len(prefix), len(prefix) + width, device=model.device)[None],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return output.last_hidden_state
+
+
+def _labels_nll(model: PreTrainedModel, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    from torch.utils.checkpoint import checkpoint
+
+    head = model.get_output_embeddings()
+    if len(labels) <= LOGITS_CHUNK:
+        return _chunk_nll(head, hidden, labels, weights)
+    chunks = zip(*(part.split(LOGITS_CHUNK) for part in (hidden, labels, weights)), strict=True)
+    losses = [checkpoint(_chunk_nll, head, *chunk, use_reentrant=False) for chunk in chunks]
+    return sum(losses[1:], losses[0])
+
+
+def _chunk_nll(head: object, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    import torch
+
+    assert callable(head)
+    logits = head(hidden).float()
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return (losses * weights).sum()

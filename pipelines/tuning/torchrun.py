@@ -1,0 +1,10 @@
+"""torchrun's agent, as a process that ends with its parent: `python -m pipelines.tuning.torchrun ...`."""
+
+from pipelines.tuning.parent import end_with_parent
+
+if __name__ == "__main__":
+    end_with_parent()
+
+    from torch.distributed.run import main
+
+    main()

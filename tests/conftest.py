@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One local Spark session with Delta for all tests that need one."""
+    from jobs.sessions import spark_session
+    from pipelines.config import SparkConfig
+
+    session = spark_session(SparkConfig(master="local[2]"), tmp_path_factory.mktemp("spark"))
+    yield session
+    session.stop()

@@ -1,0 +1,223 @@
+"""A small lake with two runs of two EM iterations, written from literal rows."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from deltalake import write_deltalake
+
+from pipelines.plan import loop_stages
+from schemas import TABLES
+from tests import factories
+
+Rows = dict[str, list[dict[str, Any]]]
+
+FEW_SHOT = "Question: What is 1 + 1?\nAnswer: 1 + 1 = 2. The answer is 2.\n\n"
+NUM_PROBLEMS = 8
+NUM_SAMPLES = 4
+
+MADE_BY = {
+    "problems": ("ingest",),
+    "policies": ("base_policy", "improve"),
+    "prompts": ("render",),
+    "samples": ("generate",),
+    "rewards": ("score",),
+    "evaluations": ("evaluate",),
+    "selections": ("select",),
+    "training_set": ("curate",),
+}
+"""Table -> the stages that make it."""
+
+_SOLVED = {"first": (1, 2, 3), "second": (1, 2, 4)}
+"""Greedily solved test problems of a run, an iteration."""
+
+
+def write_lake(folder: Path) -> Path:
+    """Write the lake into `folder`, one commit a run and table."""
+    for run in ("first", "second"):
+        made = run_rows(run)
+        for table in TABLES:
+            write_deltalake(
+                folder / table.name,
+                factories.arrow(table, *made[table.name]),
+                partition_by=list(table.partition_by),
+                mode="append",
+            )
+    return folder
+
+
+def run_rows(run: str) -> Rows:
+    """The rows of one run, by table."""
+    rows: Rows = {table.name: [] for table in TABLES}
+    rows["runs"].append(_run(run))
+    rows["problems"] += [_problem(number) for number in range(1, NUM_PROBLEMS + 1)]
+    for iteration in range(3):
+        rows["policies"].append(_policy(run, iteration))
+        rows["evaluations"] += _evaluations(run, iteration)
+        for number in range(1, NUM_PROBLEMS + 1):
+            _ask(rows, run, iteration, number)
+        rows["training_set"] += _training_set(rows, iteration + 1)
+    rows["stages"] += _stages(run)
+    rows["checks"] += [
+        {"iteration": 0, "table_name": "samples", "version": 0, "rule": "rows = prompts x N"},
+        {
+            "iteration": 1,
+            "table_name": "training_set",
+            "rule": "accepted share near the last iteration's",
+            "severity": "warning",
+            "passed": False,
+            "observed": "0.62 after 0.31",
+        },
+    ]
+    return {name: [{**row, "run_id": run} for row in made] for name, made in rows.items()}
+
+
+def _run(run: str) -> dict[str, Any]:
+    config = {
+        "seed": 0 if run == "first" else 1,
+        "num_iterations": 2,
+        "sampling": {"num_samples_per_problem": NUM_SAMPLES, "temperature": 0.7},
+        "curate": {"cutoff": 10 if run == "first" else 4},
+    }
+    return {"iteration": 0, "config": json.dumps(config), "config_hash": f"hash-{run}"}
+
+
+def _split(number: int) -> str:
+    return "train" if number <= NUM_PROBLEMS // 2 else "test"
+
+
+def _problem(number: int) -> dict[str, Any]:
+    return {"iteration": 0, "split": _split(number), "problem_id": f"problem-{number}"}
+
+
+def _text(number: int) -> str:
+    return f"{FEW_SHOT}Question: What is {number} + {number}?\nAnswer:"
+
+
+def _policy(run: str, iteration: int) -> dict[str, Any]:
+    base = {"policy_id": "base", "started_from": None, "training_set_version": None}
+    own = {
+        "policy_id": f"{run}-policy-{iteration}",
+        "started_from": "base",
+        "training_set_version": 0 if run == "first" else 1,
+    }
+    history = [{"epoch": 1, "loss": 0.9, "validation_reward": 0.2}]
+    return {
+        **(own if iteration else base),
+        "iteration": iteration,
+        "history": json.dumps(history if iteration else []),
+        "checkpoint_uri": f"runs/{run}/policy-{iteration}" if iteration else "embedded:base",
+    }
+
+
+def _evaluations(run: str, iteration: int) -> list[dict[str, Any]]:
+    accuracy = _SOLVED[run][iteration] / (NUM_PROBLEMS // 2)
+    interval = {"ci_low": max(accuracy - 0.1, 0.0), "ci_high": min(accuracy + 0.1, 1.0), "n": 4}
+    policy = _policy(run, iteration)["policy_id"]
+    return [
+        {"iteration": iteration, "policy_id": policy, "suite": suite, "metric": metric}
+        | {"value": accuracy, **interval}
+        for suite, metric in (("test", "greedy_accuracy"), ("train", "pass_at_1"))
+    ]
+
+
+def _ask(rows: Rows, run: str, iteration: int, number: int) -> None:
+    """One problem's prompt, samples, rewards and selections."""
+    train = _split(number) == "train"
+    decoding = "sample" if train else "greedy"
+    prompt_id = f"{run}-{iteration}-prompt-{number}"
+    shared = {"iteration": iteration, "problem_id": f"problem-{number}"}
+    rows["prompts"].append(
+        shared
+        | {
+            "prompt_id": prompt_id,
+            "purpose": _split(number),
+            "decoding": decoding,
+            "num_samples": NUM_SAMPLES if train else 1,
+            "num_shared_chars": len(FEW_SHOT),
+            "reference": str(2 * number),
+            "text": _text(number),
+        }
+    )
+    for index in range(NUM_SAMPLES if train else 1):
+        name = f"{run}-{iteration}-sample-{number}-{index}"
+        solved = _SOLVED[run][iteration]
+        right = index < solved if train else number - NUM_PROBLEMS // 2 <= solved
+        _draw(rows, run, shared, name, index, right=right)
+
+
+def _draw(
+    rows: Rows, run: str, shared: dict[str, Any], name: str, index: int, *, right: bool
+) -> None:
+    iteration, number = shared["iteration"], int(shared["problem_id"].split("-")[1])
+    train = _split(number) == "train"
+    answer = 2 * number + (0 if right else 1 + index)
+    rows["samples"].append(
+        shared
+        | {
+            "sample_id": name,
+            "prompt_id": f"{run}-{iteration}-prompt-{number}",
+            "policy_id": _policy(run, iteration)["policy_id"],
+            "purpose": _split(number),
+            "decoding": "sample" if train else "greedy",
+            "temperature": 0.7 if train else 0.0,
+            "index": index,
+            "solution": f" {number} + {number} = {answer}. The answer is {answer}.",
+        }
+    )
+    verdict = {"reward": float(right), "verdict": "correct" if right else "wrong"}
+    rows["rewards"].append(shared | {"sample_id": name, "extracted": str(answer)} | verdict)
+    if train and iteration < 2:
+        kept = right and index == 0
+        reason = "kept" if kept else "duplicate_solution" if right else "reward_not_above_threshold"
+        rows["selections"].append(
+            shared
+            | {
+                "iteration": iteration + 1,
+                "sample_id": name,
+                "kept": kept,
+                "reason": reason,
+                "rank": 1 if kept else None,
+            }
+            | verdict
+        )
+
+
+def _training_set(rows: Rows, iteration: int) -> list[dict[str, Any]]:
+    chosen = [s for s in rows["selections"] if s["kept"] and s["iteration"] == iteration]
+    samples = {sample["sample_id"]: sample for sample in rows["samples"]}
+    return [
+        {
+            "iteration": iteration,
+            "sample_id": row["sample_id"],
+            "problem_id": row["problem_id"],
+            "policy_id": samples[row["sample_id"]]["policy_id"],
+            "num_shared_chars": len(FEW_SHOT),
+            "prompt": _text(int(row["problem_id"].split("-")[1])),
+            "solution": samples[row["sample_id"]]["solution"],
+        }
+        for row in chosen
+    ]
+
+
+def _stages(run: str) -> list[dict[str, Any]]:
+    """Every stage of the first run; the second run's last evaluation is not sealed yet."""
+    costs = {"generate": 30.0, "improve": 60.0}
+    sealed = [stage for stage in loop_stages(2) if (run, *stage) != ("second", 2, "evaluate")]
+    tables = {stage: table.name for table in TABLES for stage in MADE_BY.get(table.name, ())}
+    return [
+        {
+            "iteration": iteration,
+            "stage": stage,
+            "attempt": 1,
+            "table_name": tables[stage],
+            "version": 0 if run == "first" else 1,
+            "rows": 8,
+            "seconds": costs.get(stage, 2.0),
+            "committed_at": factories.NOON + timedelta(minutes=minute),
+        }
+        for minute, (iteration, stage) in enumerate(sealed)
+    ]

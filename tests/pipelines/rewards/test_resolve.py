@@ -1,0 +1,125 @@
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.config import RewardConfig
+from pipelines.errors import ConfigError
+from pipelines.rewards.math_answer import MathAnswer
+from pipelines.rewards.resolve import (
+    as_verdict,
+    resolve_reward,
+    verifier_name,
+    verifier_version,
+)
+from pipelines.rewards.verdict import Verdict
+
+SAMPLES = "python:tests.pipelines.rewards.sample_rewards"
+
+
+def config(function: str, **options: Any) -> RewardConfig:
+    return RewardConfig(function=function, options=options)
+
+
+def test_the_built_in_takes_its_options() -> None:
+    assert resolve_reward(config("math_answer", extract=["hash"])) == MathAnswer(("hash",))
+
+
+def test_a_users_function_is_found_and_takes_its_options() -> None:
+    reward = resolve_reward(config(f"{SAMPLES}:share_of_words", scale=4))
+    assert reward("red and blue", "red green") == Verdict(2.0, "correct")
+
+
+def test_a_users_function_is_found_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_reward.py").write_text("def judge(solution, reference): return 1")
+    monkeypatch.chdir(tmp_path)
+    assert resolve_reward(config("python:my_own_reward:judge"))("", "").reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("returned", "verdict"),
+    [
+        (True, Verdict(1.0, "correct")),
+        (False, Verdict(0.0, "wrong")),
+        (1, Verdict(1.0, "correct")),
+        (0.25, Verdict(0.25, "correct")),
+        (-2.0, Verdict(-2.0, "wrong")),
+        (Fraction(1, 2), Verdict(0.5, "correct")),
+        (Verdict(0.0, "timeout"), Verdict(0.0, "timeout")),
+    ],
+)
+def test_what_a_function_may_return(returned: object, verdict: Verdict) -> None:
+    assert as_verdict(returned) == verdict
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (None, "returned None (NoneType)"),
+        ("1.0", "returned '1.0' (str)"),
+        (float("nan"), "returned nan (float)"),
+        (float("inf"), "returned inf (float)"),
+        ([1.0], "returned [1.0] (list)"),
+        (Verdict(float("nan"), "correct"), "returned nan (float)"),
+    ],
+)
+def test_anything_else_is_an_error_that_names_it(returned: object, shown: str) -> None:
+    verdict = as_verdict(returned)
+    assert (verdict.reward, verdict.verdict) == (0.0, "error")
+    assert verdict.detail is not None
+    assert verdict.detail.startswith(shown)
+
+
+def test_an_exception_in_a_users_function_is_an_error_that_names_it() -> None:
+    verdict = resolve_reward(config(f"{SAMPLES}:obeys"))("raise no luck", "")
+    assert verdict.verdict == "error"
+    assert verdict.detail == "raised RuntimeError: no luck"
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("math_anwser", "must be math_answer or python:module:function, got 'math_anwser'"),
+        ("python:module", "must be math_answer or python:module:function"),
+        ("python::f", "must be math_answer or python:module:function"),
+        ("python:no_such_module:f", "module no_such_module cannot be imported"),
+        (f"{SAMPLES}:absent", "has no function 'absent'; it has Path, Verdict, obeys"),
+    ],
+)
+def test_a_function_that_is_not_there_is_refused_by_name(function: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=r"reward\.function .*" + re.escape(says)):
+        resolve_reward(config(function))
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"reward\.options does not fit math_answer: .*'form'"):
+        resolve_reward(config("math_answer", form="boxed"))
+
+
+def test_the_version_follows_the_options_and_the_users_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = verifier_version(config("math_answer"))
+    assert plain == verifier_version(config("math_answer"))
+    assert plain != verifier_version(config("math_answer", extract=["hash"]))
+
+    module = tmp_path / "changing_reward.py"
+    module.write_text("def judge(solution, reference): return 1")
+    monkeypatch.chdir(tmp_path)
+    before = verifier_version(config("python:changing_reward:judge"))
+    module.write_text("def judge(solution, reference): return 0")
+    assert verifier_version(config("python:changing_reward:judge")) != before
+
+
+def test_the_version_of_a_module_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no module no_such_module"):
+        verifier_version(config("python:no_such_module:f"))
+
+
+def test_verdicts_are_stored_under_the_configured_name() -> None:
+    assert verifier_name(config("math_answer")) == "math_answer"
+    assert verifier_name(config(f"{SAMPLES}:same_text")) == f"{SAMPLES}:same_text"

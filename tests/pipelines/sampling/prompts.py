@@ -1,0 +1,42 @@
+"""Literal prompts rows for the tests of sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from schemas import PROMPTS
+
+
+def prompt(prompt_id: str, **changes: Any) -> dict[str, Any]:
+    """A row of `prompts`: two samples at the training temperature, unless changed."""
+    row: dict[str, Any] = {
+        "run_id": "run",
+        "iteration": 1,
+        "prompt_id": prompt_id,
+        "problem_id": f"problem-of-{prompt_id}",
+        "purpose": "train",
+        "decoding": "sample",
+        "num_samples": 2,
+        "temperature": 0.7,
+        "top_k": 40,
+        "top_p": 1.0,
+        "max_tokens": 8,
+        "stop": ["\n"],
+        "seed": 1000,
+        "num_shared_chars": 0,
+        "reference": "4",
+        "text": f"What is 2 + 2? ({prompt_id})",
+    }
+    return row | changes
+
+
+def prompt_table(*rows: dict[str, Any]) -> pa.Table:
+    """Rows of `prompts` in memory."""
+    return pa.Table.from_pylist(list(rows), schema=PROMPTS.arrow_schema())
+
+
+def committed_table(*prompt_ids: str) -> pa.Table:
+    """What generating reads of committed samples."""
+    return pa.table({"prompt_id": pa.array(prompt_ids, pa.string())})

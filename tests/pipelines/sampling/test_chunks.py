@@ -1,0 +1,42 @@
+import pyarrow as pa
+
+from pipelines.sampling.chunks import pending_chunks, requests_of, sample_rows
+from pipelines.sampling.scripted_sampler import ScriptedSampler
+from schemas import SAMPLES
+from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
+
+
+def ids(chunks: list[pa.Table]) -> list[list[str]]:
+    return [chunk["prompt_id"].to_pylist() for chunk in chunks]
+
+
+def test_chunks_hold_the_prompts_once_in_problem_order() -> None:
+    prompts = prompt_table(*(prompt(name) for name in ("d", "a", "e", "c", "b")))
+    assert ids(pending_chunks(prompts, committed_table(), 2)) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_prompts_with_committed_samples_are_not_asked_again() -> None:
+    prompts = prompt_table(*(prompt(name) for name in "abcd"))
+    assert ids(pending_chunks(prompts, committed_table("b", "b", "d"), 10)) == [["a", "c"]]
+    assert pending_chunks(prompts, committed_table(*"abcd"), 10) == []
+
+
+def test_the_prompts_of_a_problem_lie_together() -> None:
+    prompts = prompt_table(
+        prompt("z", problem_id="1"), prompt("m", problem_id="2"), prompt("a", problem_id="1")
+    )
+    assert ids(pending_chunks(prompts, committed_table(), 2)) == [["a", "z"], ["m"]]
+
+
+def test_rows_have_every_column_of_samples_but_the_partition() -> None:
+    chunk = prompt_table(prompt("a", seed=500), prompt("b", num_samples=1, seed=900))
+    draws = ScriptedSampler(lambda request, index: f"four {index}").draw(requests_of(chunk))
+    rows = sample_rows("policy", chunk, draws)
+    assert rows.column_names == [
+        name for name in SAMPLES.column_names if name not in ("run_id", "iteration")
+    ]
+    assert rows["prompt_id"].to_pylist() == ["a", "a", "b"]
+    assert rows["index"].to_pylist() == [0, 1, 0]
+    assert rows["seed"].to_pylist() == [500, 501, 900]
+    assert rows["solution"].to_pylist() == ["four 0", "four 1", "four 0"]
+    assert len(set(rows["sample_id"].to_pylist())) == 3

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.sampling.vllm_environment import preloads, process_environment
+
+
+def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
+    assert preloads((tmp_path,)) == []
+    (tmp_path / "libtcmalloc.so.4").touch()
+    assert preloads((tmp_path,)) == [str(tmp_path / "libtcmalloc.so.4")]
+    (tmp_path / "libtcmalloc_minimal.so.4").touch()
+    (tmp_path / "libiomp5.so").touch()
+    assert preloads((tmp_path,)) == [
+        str(tmp_path / "libtcmalloc_minimal.so.4"),
+        str(tmp_path / "libiomp5.so"),
+    ]
+
+
+def test_a_cpu_engine_gets_its_threads_and_a_gpu_engine_is_left_alone() -> None:
+    assert process_environment(6)["OMP_NUM_THREADS"] == "6"
+    gpu = process_environment(None)
+    assert "OMP_NUM_THREADS" not in gpu
+    assert "TORCHDYNAMO_DISABLE" not in gpu
+
+
+def test_what_the_user_preloads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/opt/mine.so")
+    assert process_environment(1)["LD_PRELOAD"].split(":")[0] == "/opt/mine.so"

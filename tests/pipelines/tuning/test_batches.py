@@ -1,0 +1,51 @@
+import pytest
+
+from pipelines.tuning.batches import global_batches, learning_rate, worker_passes
+from pipelines.tuning.packing import Row
+
+ROWS = [Row(tokens=tuple(range(2 + i % 7)), num_prompt=1, weight=float(i)) for i in range(21)]
+
+
+def test_every_row_is_trained_on_once_an_epoch() -> None:
+    batches = global_batches(ROWS, 8, seed=1, epoch=1)
+    assert [len(batch) for batch in batches] == [8, 8, 5]
+    assert sorted(row.weight for batch in batches for row in batch) == [float(i) for i in range(21)]
+
+
+def test_the_order_changes_with_the_epoch_and_repeats_with_the_seed() -> None:
+    assert global_batches(ROWS, 8, 1, 1) == global_batches(ROWS, 8, 1, 1)
+    assert global_batches(ROWS, 8, 1, 1) != global_batches(ROWS, 8, 1, 2)
+    assert global_batches(ROWS, 8, 1, 1) != global_batches(ROWS, 8, 2, 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_workers_share_a_batch_without_overlap(world_size: int) -> None:
+    batch = global_batches(ROWS, 8, 1, 1)[0]
+    dealt = [
+        row
+        for rank in range(world_size)
+        for rows in worker_passes(batch, rank, world_size, rows_per_pass=3)
+        for row in rows
+    ]
+    assert sorted(row.weight for row in dealt) == sorted(row.weight for row in batch)
+
+
+def test_a_pass_holds_at_most_rows_per_pass_rows_sorted_by_length() -> None:
+    passes = worker_passes(tuple(ROWS[:8]), 0, 1, rows_per_pass=3)
+    assert [len(rows) for rows in passes] == [3, 2, 3]
+    lengths = [len(row.tokens) for rows in passes for row in rows]
+    assert lengths == sorted(lengths)
+
+
+def test_a_worker_may_get_no_row_of_a_short_batch() -> None:
+    assert worker_passes(tuple(ROWS[:1]), 1, 2, rows_per_pass=3) == []
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    rates = [learning_rate(step, 10, peak=1.0, warmup_ratio=0.2) for step in range(10)]
+    assert rates == [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+
+
+def test_without_warm_up_the_first_step_has_the_peak_rate() -> None:
+    assert learning_rate(0, 3, peak=2.0, warmup_ratio=0.0) == 2.0
+    assert learning_rate(0, 1, peak=2.0, warmup_ratio=1.0) == 2.0

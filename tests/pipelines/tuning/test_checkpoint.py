@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import InputError
+from pipelines.tuning.checkpoint import policy_id_of, save_checkpoint
+from tests.tiny_model import build_tiny_model, tiny_tokenizer
+
+
+def test_a_policy_id_follows_the_weights_and_nothing_else(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"weights")
+    first = policy_id_of(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert policy_id_of(tmp_path) == first
+    weights.write_bytes(b"other weights")
+    assert policy_id_of(tmp_path) != first
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no \*\.safetensors weights"):
+        policy_id_of(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_saved_checkpoint_is_an_ordinary_folder_of_the_dtype_asked_for(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    start = build_tiny_model(tmp_path / "start")
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+    save_checkpoint(model, tiny_tokenizer(), torch.bfloat16, tmp_path / "saved")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype="auto")
+    assert again.dtype == torch.bfloat16
+    assert GenerationConfig.from_pretrained(tmp_path / "saved").eos_token_id == 2
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert tokenizer("than")["input_ids"] == tiny_tokenizer()("than")["input_ids"]
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name].to(torch.bfloat16)), name
+    assert policy_id_of(tmp_path / "saved") == policy_id_of(start)
+    assert model.config.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_the_tiny_model_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    ids = [
+        policy_id_of(build_tiny_model(tmp_path / str(i), seed)) for i, seed in enumerate((0, 0, 1))
+    ]
+    assert ids[0] == ids[1] != ids[2]

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import ImproveConfig
+from pipelines.tuning.fine_tune import train
+from pipelines.tuning.job import EpochRecord, FineTuneJob, FineTuneResult, finished_result
+from pipelines.tuning.progress_file import Reporter
+from pipelines.tuning.workers import Workers
+from tests.pipelines.tuning.rows import VALIDATION, last_character_is_even, write_job
+from tests.tiny_model import build_tiny_model
+
+pytestmark = pytest.mark.slow
+ALONE = Workers(rank=0, world_size=1, device="cpu")
+SILENT = Reporter(None)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def score_even(pairs: Sequence[tuple[str, str]]) -> list[float]:
+    return [last_character_is_even(*pair) for pair in pairs]
+
+
+class Falling:
+    """Rewards that a list dictates, one an epoch; raises when it is used up."""
+
+    def __init__(self, *rewards: float) -> None:
+        self.rewards = list(rewards)
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        if not self.rewards:
+            raise KeyboardInterrupt
+        return [self.rewards.pop(0)] * len(pairs)
+
+
+def run(job: FineTuneJob, score: object = score_even) -> FineTuneResult:
+    assert callable(score)
+    return train(job, ALONE, SILENT, score)
+
+
+def weights(folder: Path) -> dict[str, object]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "model.safetensors"))
+
+
+def without_times(history: Sequence[EpochRecord]) -> list[dict[str, object]]:
+    return [record.model_dump(exclude={"seconds", "validation_seconds"}) for record in history]
+
+
+def test_training_lowers_the_loss_and_leaves_a_checkpoint_that_loads(
+    start: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    job = write_job(tmp_path, start, improve=ImproveConfig(learning_rate=3e-3, max_epochs=4))
+    result = run(job)
+    assert [record.epoch for record in result.history] == [1, 2, 3, 4]
+    assert result.epoch == 4
+    assert result.history[0].validation_reward is None
+    assert result.history[-1].train_loss < 0.8 * result.history[0].train_loss
+    assert result.history[0].examples == 21
+    AutoModelForCausalLM.from_pretrained(result.checkpoint)
+    assert finished_result(job) == result
+
+
+def test_the_first_loss_of_equal_weights_is_that_of_a_uniform_guess(
+    start: Path, tmp_path: Path
+) -> None:
+    # A small random model is close to uniform over its 128 tokens.
+    first = run(write_job(tmp_path, start)).history[0].step_losses[0]
+    assert first == pytest.approx(math.log(128), rel=0.25)
+
+
+def test_the_unit_of_the_weights_does_not_matter(start: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    job = write_job(tmp_path / "one", start)
+    scaled = write_job(tmp_path / "ten", start)
+    rows = pq.read_table(scaled.train_file).to_pandas()
+    rows["weight"] *= 10
+    rows.to_parquet(scaled.train_file)
+    one, ten = run(job).history[0].step_losses, run(scaled).history[0].step_losses
+    assert ten == pytest.approx(one, rel=1e-5)
+
+
+def test_passes_of_another_size_give_the_same_curve(start: Path, tmp_path: Path) -> None:
+    job = write_job(tmp_path / "three", start)
+    whole = job.training.model_copy(update={"rows_per_pass": 8})
+    other = write_job(tmp_path / "eight", start, training=whole)
+    for a, b in zip(run(job).history, run(other).history, strict=True):
+        assert a.step_losses == pytest.approx(b.step_losses, abs=1e-4)
+
+
+def test_the_epoch_kept_is_the_best_on_validation_and_only_it_stays(
+    start: Path, tmp_path: Path
+) -> None:
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=5, patience=2)
+    job = write_job(tmp_path, start, validation=True, improve=improve)
+    result = run(job, Falling(0.2, 0.6, 0.4, 0.6, 0.9))
+    assert (result.epoch, result.num_epochs, result.validation_reward) == (2, 4, 0.6)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"train.parquet", "validation.parquet", "epoch-2", "result.json"}
+
+
+def test_keep_last_hands_on_the_last_epoch(start: Path, tmp_path: Path) -> None:
+    improve = ImproveConfig(batch_size=8, max_epochs=3, patience=2, keep="last")
+    result = run(write_job(tmp_path, start, True, improve=improve), Falling(0.6, 0.5, 0.4))
+    assert (result.epoch, result.validation_reward) == (3, 0.4)
+    assert result.checkpoint.is_dir()
+
+
+def test_a_job_that_was_cut_off_goes_on_after_its_last_epoch(start: Path, tmp_path: Path) -> None:
+    import torch
+
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=3, patience=3)
+    whole = run(write_job(tmp_path / "whole", start, True, improve=improve), Falling(0.1, 0.2, 0.3))
+    job = write_job(tmp_path / "cut", start, True, improve=improve)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, Falling(0.1))
+    assert finished_result(job) is None
+    resumed = run(job, Falling(0.2, 0.3))
+    assert without_times(resumed.history) == without_times(whole.history)
+    expected = weights(whole.checkpoint)
+    for name, value in weights(resumed.checkpoint).items():
+        assert torch.equal(value, expected[name]), name
+    assert not (job.folder / "state.pt").exists()
+
+
+def test_another_jobs_state_is_not_continued(start: Path, tmp_path: Path) -> None:
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=2, patience=2)
+    job = write_job(tmp_path, start, True, improve=improve)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, Falling(0.1))
+    other = write_job(tmp_path, start, True, improve=improve, seed=99)
+    assert run(other, Falling(0.4, 0.3)).num_epochs == 2
+
+
+def test_a_half_written_state_starts_the_job_again(start: Path, tmp_path: Path) -> None:
+    job = write_job(tmp_path, start)
+    (tmp_path / "state.pt").write_bytes(b"half of a state")
+    assert run(job).num_epochs == 2
+
+
+def test_validation_reward_is_the_mean_over_its_problems(start: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
+        seen.extend(pairs)
+        return [float(index == 0) for index in range(len(pairs))]
+
+    result = run(write_job(tmp_path, start, validation=True), score)
+    assert result.validation_reward == 1 / len(VALIDATION)
+    assert [answer for _, answer in seen[: len(VALIDATION)]] == [answer for _, answer in VALIDATION]

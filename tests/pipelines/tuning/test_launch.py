@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
+from pipelines.errors import InputError, StageFailed
+from pipelines.progress import SilentProgress
+from pipelines.tuning.job import FineTuneJob, FineTuneResult
+from pipelines.tuning.launch import fine_tune, worker_command
+from tests.pipelines.tuning.rows import write_job
+from tests.tiny_model import build_tiny_model
+
+EPOCHS = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=3, patience=3)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def run(job: FineTuneJob) -> FineTuneResult:
+    return fine_tune(job, 21, SilentProgress())
+
+
+def test_one_worker_needs_no_agent(tmp_path: Path) -> None:
+    job = write_job(tmp_path, tmp_path)
+    assert worker_command(job)[1:3] == ["-m", "pipelines.tuning.worker"]
+    two = job.model_copy(update={"training": TrainingConfig(num_workers=2)})
+    assert "--nproc-per-node=2" in worker_command(two)
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_curve_of_one(start: Path, tmp_path: Path) -> None:
+    one = run(write_job(tmp_path / "one", start, validation=True, improve=EPOCHS))
+    training = TrainingConfig(dtype="float32", rows_per_pass=3, num_workers=2)
+    job = write_job(tmp_path / "two", start, validation=True, improve=EPOCHS, training=training)
+    two = run(job)
+    assert (one.world_size, two.world_size) == (1, 2)
+    assert two.num_epochs == one.num_epochs
+    for a, b in zip(one.history, two.history, strict=True):
+        assert b.step_losses == pytest.approx(a.step_losses, abs=1e-4)
+        assert b.validation_reward == a.validation_reward
+    assert run(job) == two  # finished: returned, not run again
+
+
+@pytest.mark.slow
+def test_a_models_error_reaches_the_parent_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StageFailed, match="empty") as caught:
+        run(write_job(tmp_path / "job", tmp_path / "empty"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_row_that_is_too_long_is_the_users_error(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="training_set row 1 has"):
+        run(write_job(tmp_path, start, max_model_len=16))
+
+
+@pytest.mark.slow
+def test_a_reward_that_cannot_be_loaded_is_reported(start: Path, tmp_path: Path) -> None:
+    missing = RewardConfig(function="python:no_such_module:reward")
+    with pytest.raises(Exception, match="no_such_module"):
+        run(write_job(tmp_path, start, validation=True, reward=missing))
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed_and_leaves_no_process(start: Path, tmp_path: Path) -> None:
+    improve = EPOCHS.model_copy(update={"max_epochs": 40, "patience": 40})
+    job = write_job(tmp_path, start, validation=True, improve=improve)
+    code = (
+        "from pathlib import Path; from pipelines.progress import SilentProgress;"
+        "from pipelines.tuning.job import FineTuneJob; from pipelines.tuning.launch import fine_tune;"
+        f"job = FineTuneJob.model_validate_json({job.model_dump_json()!r});"
+        "fine_tune(job, 21, SilentProgress())"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "state.pt").exists():
+        assert time.monotonic() < deadline
+        assert parent.poll() is None
+        time.sleep(0.05)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    time.sleep(1)
+    assert not _processes_naming(str(tmp_path))
+    assert not (tmp_path / "result.json").exists()
+    result = run(job)
+    assert result.num_epochs == 40
+    first = (tmp_path / "progress.jsonl").read_text().splitlines()[0]
+    assert '"done": 0' not in first
+
+
+def _processes_naming(text: str) -> list[str]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command and "pipelines.tuning" in command:
+            found.append(command)
+    return found

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines.errors import InputError
+from pipelines.tuning import shared_prefix
+from pipelines.tuning.packing import PackedRows, pack
+from pipelines.tuning.shared_prefix import check_supported, weighted_nll
+from tests.pipelines.tuning.rows import TRAIN_ROWS
+from tests.tiny_model import build_tiny_model, tiny_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = build_tiny_model(tmp_path_factory.mktemp("model"))
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def plain_nll(model: PreTrainedModel, packed: PackedRows) -> Tensor:
+    """The same loss the ordinary way: whole rows, padded, all logits."""
+    import torch
+
+    sequences = [packed.prefix + row.tokens for row in packed.rows]
+    width = max(len(tokens) for tokens in sequences)
+    inputs = torch.tensor([tokens + (0,) * (width - len(tokens)) for tokens in sequences])
+    mask = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t in sequences])
+    log_p = model(input_ids=inputs, attention_mask=mask).logits.float().log_softmax(-1)
+    total = torch.zeros(())
+    for i, (tokens, row) in enumerate(zip(sequences, packed.rows, strict=True)):
+        for at in range(len(packed.prefix) + row.num_prompt, len(tokens)):
+            total = total - row.weight * log_p[i, at - 1, tokens[at]]
+    return total
+
+
+def gradients(model: PreTrainedModel, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def assert_equal_to_plain(model: PreTrainedModel, packed: PackedRows) -> None:
+    import torch
+
+    num_labels = sum(row.num_labels for row in packed.rows)
+    plain = plain_nll(model, packed) / num_labels
+    shared = weighted_nll(model, packed.prefix, packed.rows) / num_labels
+    assert float(shared.detach()) == pytest.approx(float(plain.detach()), abs=1e-5)
+    expected, found = gradients(model, plain), gradients(model, shared)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-2
+
+
+def test_loss_and_gradient_are_those_of_plain_padded_rows(model: PreTrainedModel) -> None:
+    packed = pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512)
+    assert len(packed.prefix) > 20
+    assert len({len(row.tokens) for row in packed.rows}) > 3
+    assert_equal_to_plain(model, packed)
+
+
+def test_rows_without_a_shared_prefix_have_the_plain_loss_too(model: PreTrainedModel) -> None:
+    rows = [
+        (f"{chr(97 + i)}{prompt}", solution, w)
+        for i, (prompt, solution, w) in enumerate(TRAIN_ROWS)
+    ]
+    packed = pack(tiny_tokenizer(), rows, ["\n"], 512)
+    assert packed.prefix == ()
+    assert_equal_to_plain(model, packed)
+
+
+def test_logits_in_chunks_change_nothing(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_prefix, "LOGITS_CHUNK", 50)
+    assert_equal_to_plain(model, pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512))
+
+
+def test_a_model_that_shapes_its_logits_is_refused(model: PreTrainedModel) -> None:
+    from copy import deepcopy
+
+    other = deepcopy(model)
+    other.config.final_logit_softcapping = 30.0
+    with pytest.raises(InputError, match=r"does not support final_logit_softcapping=30\.0"):
+        check_supported(other, 128)
+
+
+def test_a_window_shorter_than_the_rows_is_refused(model: PreTrainedModel) -> None:
+    from copy import deepcopy
+
+    other = deepcopy(model)
+    check_supported(other, 128)
+    other.config.sliding_window = 64
+    with pytest.raises(InputError, match=r"max_model_len must be <= 64"):
+        check_supported(other, 128)

@@ -1,0 +1,56 @@
+"""The repository's own rules: names that could be taken for others, and paths that must exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("schemas", "expectations", "pipelines", "jobs", "tests")
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+_IN_README = re.compile(
+    r"`((?:\.github|\.ci|benchmarks|configs|docs|expectations|jobs|notebooks|pipelines|"
+    r"requirements|schemas|tests)/[\w./-]*)`"
+)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_our_packages_win_the_import(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert Path(module.__file__).resolve() == ROOT / name / "__init__.py"
+
+
+def test_no_module_is_named_like_the_standard_library() -> None:
+    names = {path.stem for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert not names & (set(sys.stdlib_module_names) - {"__init__", "__main__"})
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_folder_of_modules_is_a_package(name: str) -> None:
+    folders = {path.parent for path in (ROOT / name).rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+def _is_run(path: Path) -> bool:
+    return "problems:" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_configuration_parses(path: Path) -> None:
+    if _is_run(path):
+        assert load_config(path).config_hash()
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    readme = ROOT / "README.md"
+    if not readme.is_file():
+        return
+    named = _IN_README.findall(readme.read_text(encoding="utf-8"))
+    assert not [path for path in named if not (ROOT / path).exists()]
