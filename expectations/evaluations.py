@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtLeast, Between, Rule, RowCount, Where
+from expectations.rule import AtLeast, Between, RowCount, Rule, Where
 
 NOT_A_SHARE = ("train_test_gap", "mean_reward")
 """Metrics that may leave [0, 1]: a difference, and the mean of a user's own reward."""

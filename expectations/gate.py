@@ -107,8 +107,7 @@ def _validate(
     from expectations.translate import translate
 
     with silence():
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        context = ephemeral_context()
         sources = context.data_sources
         source = (
             sources.add_pandas(engine)
@@ -186,6 +185,23 @@ def great_expectations() -> Any:
 
         import expectations.translate  # noqa: F401 - defines our own expectation
     return gx
+
+
+def ephemeral_context() -> Any:
+    """A context of Great Expectations' that writes nothing, not even temporary folders."""
+    gx = great_expectations()
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+        analytics_enabled=False,
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 @contextmanager

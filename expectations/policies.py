@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtLeast, Rule, RowCount
+from expectations.rule import AtLeast, RowCount, Rule
 
 
 def expectations(context: Context) -> list[Rule]:

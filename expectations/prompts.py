@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import Between, Rule, RowCount, Unique, Where
+from expectations.rule import Between, RowCount, Rule, Unique, Where
 from schemas.prompts import GREEDY
 
 

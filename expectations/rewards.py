@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import Found, NoneOf, NothingFound, Rule, RowCount
+from expectations.rule import Found, NoneOf, NothingFound, RowCount, Rule
 from schemas.rewards import CHECKER_FAILURES
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtLeast, Mean, NoneOf, Rule, RowCount, Unique
+from expectations.rule import AtLeast, Mean, NoneOf, RowCount, Rule, Unique
 from schemas.checks import WARNING
 from schemas.samples import LENGTH
 
@@ -30,7 +30,7 @@ def expectations(context: Context) -> list[Rule]:
                 remedy="start the run again: missing samples are drawn",
             )
         )
-    if context.last_mean_tokens is not None:
+    if context.last_mean_tokens:
         low, high = context.last_mean_tokens / context.max_change, context.last_mean_tokens
         rules.append(
             Mean("num_tokens", low, high * context.max_change, severity=WARNING, name=_MEAN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import NoneOf, OneOf, Rule, RowCount
+from expectations.rule import NoneOf, OneOf, RowCount, Rule
 from schemas.checks import WARNING
 from schemas.selections import BELOW_THRESHOLD
 
@@ -13,7 +13,8 @@ def expectations(context: Context) -> list[Rule]:
     rules: list[Rule] = []
     if context.expected_rows is not None:
         rules.append(RowCount(context.expected_rows, context.expected_rows))
-    if context.last_accepted_share is not None:
+    # From nothing accepted, anything is a jump: there is no factor to hold it against.
+    if context.last_accepted_share:
         rules += _near(context.last_accepted_share, context.max_change)
     return rules
 

@@ -6,7 +6,7 @@ That every row has labelled tokens and no weight is negative follows from the sc
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtMostPer, Found, Mean, NothingFound, Rule, RowCount
+from expectations.rule import AtMostPer, Found, Mean, NothingFound, RowCount, Rule
 from schemas.checks import WARNING
 
 
@@ -29,7 +29,7 @@ def expectations(context: Context) -> list[Rule]:
         context.evaluation_questions_in_training,
         "question (normalized) of an evaluation set in training",
     )
-    if context.last_mean_tokens is not None:
+    if context.last_mean_tokens:
         low, high = context.last_mean_tokens / context.max_change, context.last_mean_tokens
         rules.append(
             Mean(

@@ -19,7 +19,7 @@ class ExpectNothingFound(BatchExpectation):
     """Expect that a search that the caller made, such as across two tables, found no row."""
 
     count: int
-    examples: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]]
 
     metric_dependencies = ()
     success_keys = ("count",)

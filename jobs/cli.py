@@ -111,6 +111,20 @@ def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A0
 
 
 @app.command()
+def stage(
+    stage: Annotated[str, typer.Argument(help="ingest, render, generate, score, curate, ...")],
+    config: Config,
+    iteration: Annotated[int, typer.Option(min=0, help="Whose table; 0 is the base model.")] = 0,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+) -> None:
+    """Run one stage of a run by itself, as a job of its own on a cluster."""
+    from jobs.run import run_stage
+
+    run_stage(_load(config, name, set), stage, iteration)
+
+
+@app.command()
 def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
     """Show what a run would do; nothing is run.
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
+from jobs.preflight import preflight
+from jobs.quiet import engines_to_log
 from jobs.sessions import Sessions
 from pipelines.config import RunConfig
 from pipelines.following import Follower
 from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import Lake, open_lake
+from pipelines.one_stage import run_one_stage
 from pipelines.progress import Progress, for_terminal
 from pipelines.report import print_report
 from pipelines.rest_em import rest_em
@@ -17,35 +22,69 @@ from pipelines.stages import Stages
 from pipelines.tracking import tracker_of
 
 
-def run(config: RunConfig, progress: Progress | None = None) -> None:
+def run(config: RunConfig) -> None:
     """Run, or go on with, the run that the configuration names, and print its report.
 
     Raises:
         RestEMError: anything the user can cause; see pipelines/errors.py.
     """
-    progress = progress or for_terminal()
-    with ExitStack() as stack:
-        sessions = stack.enter_context(Sessions(config, progress))
-        gate = ExpectationGate(config)
-        follower = Follower(config, tracker_of(config), progress)
-        lake = stack.enter_context(open_lake(config, sessions, gate, follower))
-        if not lake.is_complete([(config.num_iterations, "evaluate")]):
-            _run(config, lake, sessions, gate, follower, progress)
+    with _opened(config) as door:
+        if not door.lake.is_complete([(config.num_iterations, "evaluate")]):
+            with door.started():
+                rest_em(door.lake, door.stages, config.num_iterations)
+            door.finish()
     print_report(config)
 
 
-def _run(
-    config: RunConfig,
-    lake: Lake,
-    sessions: Sessions,
-    gate: ExpectationGate,
-    follower: Follower,
-    progress: Progress,
-) -> None:
-    # Python imports and JVM starts are most of a small run's fixed cost: they overlap here.
-    with ThreadPoolExecutor(max_workers=3) as starting:
-        starting.submit(sessions.spark)
-        starting.submit(gate.warm_up)
-        lake.record_run(follower.start())
-        rest_em(lake, Stages(config, progress, sessions.spark), config.num_iterations)
-    follower.finish()
+def run_stage(config: RunConfig, stage: str, iteration: int) -> None:
+    """Run one stage by itself; what it needs must be there.
+
+    Raises:
+        RestEMError: as for `run`; or a stage before it was not run.
+    """
+    with _opened(config) as door, door.started():
+        run_one_stage(door.lake, door.stages, stage, iteration, config.num_iterations)
+
+
+@dataclass(frozen=True)
+class _Door:
+    """A run whose lake is open, and what its stages need."""
+
+    config: RunConfig
+    lake: Lake
+    stages: Stages
+    sessions: Sessions
+    gate: ExpectationGate
+    follower: Follower
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        """Start what takes seconds: Python imports and JVM starts overlap with each other.
+
+        Raises:
+            RestEMError: something that the configuration names cannot be used.
+        """
+        preflight(self.config)
+        with ThreadPoolExecutor(max_workers=3) as starting:
+            starting.submit(self.sessions.spark)
+            starting.submit(self.gate.warm_up)
+            starting.submit(self.follower.warm_up)
+            yield
+
+    def finish(self) -> None:
+        """Write what the run leaves beside its tables."""
+        self.gate.write_data_docs()
+        self.follower.finish()
+
+
+@contextmanager
+def _opened(config: RunConfig) -> Iterator[_Door]:
+    progress: Progress = for_terminal()
+    with ExitStack() as stack:
+        stack.enter_context(engines_to_log(config.folder / "logs"))
+        sessions = stack.enter_context(Sessions(config, progress))
+        gate = ExpectationGate(config)
+        follower = Follower(config, tracker_of(config, progress.say), progress)
+        lake = stack.enter_context(open_lake(config, sessions, gate, follower))
+        stages = Stages(config, progress, sessions.spark)
+        yield _Door(config, lake, stages, sessions, gate, follower)

@@ -38,6 +38,7 @@ _LOCAL_CONF = {
 }
 _LOCAL_SHUFFLE_PARTITIONS = 2
 _LOCAL_JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_RAY_PORT, _MASTER_PORT, _CONNECT_PORT = 6379, 7077, 15002
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 """Set by spark-submit, which has started the driver's JVM already."""
 
@@ -145,8 +146,8 @@ def _prepare_java(config: SparkConfig) -> None:
     os.environ["JAVA_HOME"] = str(java_home())
     if config.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    else:
-        _require_reachable("spark.master", config.master, 7077)
+    elif config.master.startswith("spark://"):
+        _require_reachable("spark.master", config.master, _MASTER_PORT)
 
 
 def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
@@ -181,7 +182,7 @@ def _start_jvm(settings: SparkConf, log_file: Path) -> None:
 
 def _connect(config: SparkConfig) -> SparkSession:
     assert config.remote is not None
-    _require_reachable("spark.remote", config.remote, 15002)
+    _require_reachable("spark.remote", config.remote, _CONNECT_PORT)
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.remote(config.remote)
@@ -202,7 +203,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address and address != "auto":
-        _require_reachable("ray.address", address, 6379)
+        _require_reachable("ray.address", address, _RAY_PORT)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
@@ -238,6 +239,21 @@ def _local_ray(config: RayConfig) -> dict[str, Any]:
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
     }
+
+
+def require_clusters(config: RunConfig) -> None:
+    """Check that the clusters which the configuration names answer.
+
+    Raises:
+        MachineError: one of them does not.
+    """
+    address = config.ray.address or os.environ.get("RAY_ADDRESS")
+    if address and address != "auto":
+        _require_reachable("ray.address", address, _RAY_PORT)
+    if config.spark.remote is not None:
+        _require_reachable("spark.remote", config.spark.remote, _CONNECT_PORT)
+    elif not config.spark.master.startswith("local") and _SUBMITTED not in os.environ:
+        _require_reachable("spark.master", config.spark.master, _MASTER_PORT)
 
 
 def _require_reachable(field: str, address: str, default_port: int) -> None:

@@ -15,9 +15,10 @@ _MEASURES_KEPT = ("generate", "score", "improve")
 
 
 class Follower:
-    """The lake's listener. A stage that was sealed before this start is told again to the tracker:
-    a kill between the seal and the tracker would otherwise leave a hole, and a metric logged twice
-    at one step is one point.
+    """The lake's listener.
+
+    A stage that was sealed before this start is told again to the tracker: a kill between the seal
+    and the tracker would otherwise leave a hole, and a metric logged twice at one step is one point.
     """
 
     def __init__(self, config: RunConfig, tracker: Tracker, progress: Progress) -> None:
@@ -25,17 +26,23 @@ class Follower:
         self._tracker = tracker
         self._progress = progress
 
-    def start(self) -> str | None:
-        """Open the tracker's run; its id, None without a tracker."""
-        return self._tracker.start(self._config)
+        self._run_id: str | None = None
+        self._has_started = False
+
+    def warm_up(self) -> None:
+        """Import the tracker's library, which takes seconds."""
+        self._tracker.warm_up()
 
     def finish(self) -> None:
         """Show the tracker the run's picture, and close its run."""
         self._tracker.finish(sorted(self._config.folder.glob("*.png")))
 
-    def mlflow_run_id(self, iteration: int) -> str | None:
+    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
         """See pipelines.lake.lake.Listener."""
-        return self._tracker.start_iteration(iteration)
+        if not self._has_started:
+            self._run_id = self._tracker.start(self._config)
+            self._has_started = True
+        return self._run_id if iteration is None else self._tracker.start_iteration(iteration)
 
     def stage_started(self, iteration: int, stage: str) -> None:
         """See pipelines.lake.lake.Listener."""
@@ -45,6 +52,7 @@ class Follower:
     ) -> None:
         """See pipelines.lake.lake.Listener."""
         iteration, stage = seal["iteration"], seal["stage"]
+        self.mlflow_run_id()
         if not repeated:
             self._progress.say(
                 f"iteration {iteration}  {stage:<12} {seal['rows']:>8,} rows  "
@@ -82,5 +90,7 @@ def _figures(stage: str, snapshot: TableSnapshot) -> dict[str, float]:
 def _history(stage: str, snapshot: TableSnapshot) -> list[dict[str, Any]]:
     if stage != "improve":
         return []
-    history: list[dict[str, Any]] = json.loads(snapshot.arrow(["history"]).to_pylist()[0]["history"])
+    history: list[dict[str, Any]] = json.loads(
+        snapshot.arrow(["history"]).to_pylist()[0]["history"]
+    )
     return history

@@ -21,7 +21,7 @@ from schemas.table import Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from expectations.gate import Report
+    from expectations.report import Report
 
 _NUM_EXAMPLES = 5
 _TRAIN = "purpose = 'train' AND decoding = 'sample'"
@@ -32,7 +32,6 @@ class ExpectationGate:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self.reports: list[Report] = []
 
     def warm_up(self) -> None:
         """Import Great Expectations, which takes seconds; for a thread beside other starts."""
@@ -44,12 +43,18 @@ class ExpectationGate:
         self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]
     ) -> Report:
         """See pipelines.lake.lake.Gate."""
-        from expectations import gate
+        from expectations import data_docs, gate
 
         context = self._context(table, iteration, rows, inputs)
         report = gate.check(table, rows, context, iteration)
-        self.reports.append(report)
+        data_docs.keep(report, self._config.folder)
         return report
+
+    def write_data_docs(self) -> None:
+        """Make the run's Data Docs, pages of every check, in its folder."""
+        from expectations import data_docs
+
+        data_docs.write_data_docs(self._config.folder)
 
     def _context(
         self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]

@@ -136,7 +136,7 @@ def _chunks_by_ray(rows: pa.Table, verifier: Verifier, writer: FileWriter) -> It
     blocks = [rows.slice(first, CHUNK_SAMPLES) for first in range(0, rows.num_rows, CHUNK_SAMPLES)]
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     cpus = [number for number in cpus if number]
-    # One file a block: `batch_size=None` hands each block over whole.
+    # One file a block (`batch_size=None` hands each over whole); an actor fills its node.
     written = ray.data.from_arrow(blocks).map_batches(
         _Scorer,
         fn_constructor_args=(verifier, writer, min(cpus)),
@@ -144,7 +144,6 @@ def _chunks_by_ray(rows: pa.Table, verifier: Verifier, writer: FileWriter) -> It
         batch_format="pyarrow",
         num_cpus=min(cpus),
         compute=ray.data.ActorPoolStrategy(size=min(len(cpus), len(blocks))),
-        scheduling_strategy="SPREAD",
     )
     for row in written.iter_rows():
         yield row["chunk"]

@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 class Tracker(Protocol):
     """What a run tells of itself while it goes on. Telling a thing twice tells it once."""
 
+    def warm_up(self) -> None:
+        """Import what takes seconds, for a thread beside other starts; nothing is written."""
+
     def start(self, config: RunConfig) -> str | None:
         """Open the run, or find it again; its id.
 
@@ -115,6 +118,10 @@ class MLflowTracker:
         self._experiment = self._parent = ""
         self._children: dict[int, str] = {}
         self._opened: MlflowClient | None = None
+
+    def warm_up(self) -> None:
+        """See Tracker."""
+        _failures()
 
     def start(self, config: RunConfig) -> str:
         """See Tracker."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("loop")
     code, printed = restem("run", str(write_project(folder)))
     assert code == 0, printed
-    yield folder, printed
+    return folder, printed
 
 
 def rows(folder: Path, query: str) -> list[dict[str, Any]]:

@@ -112,9 +112,10 @@ class Books:
         import pyarrow as pa
         from deltalake import DeltaTable, QueryBuilder
 
-        delta = DeltaTable(
-            self._location.table(table.name), storage_options=self._location.storage_options
-        )
+        uri, options = self._location.table(table.name), self._location.storage_options
+        if not DeltaTable.is_deltatable(uri, storage_options=options):
+            return []
+        delta = DeltaTable(uri, storage_options=options)
         sql = f"SELECT * FROM t WHERE run_id = '{self._config.name}'"
         answer: pa.Table = pa.table(QueryBuilder().register("t", delta).execute(sql).read_all())
         return answer.to_pylist()

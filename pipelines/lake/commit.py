@@ -18,12 +18,13 @@ from pipelines.stage import WrittenFile
 
 
 def committed_transaction(writer: PartitionWriter, app_id: str) -> int:
-    """The version last recorded for an application id; 0 if there is none."""
+    """The version last recorded for an application id; 0 if there is none, or no table yet."""
     from deltalake import DeltaTable
 
-    table = DeltaTable(
-        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
-    )
+    uri, options = writer.location.table(writer.table.name), writer.location.storage_options
+    if not DeltaTable.is_deltatable(uri, storage_options=options):
+        return 0
+    table = DeltaTable(uri, storage_options=options)
     return int(table.transaction_version(app_id) or 0)
 
 

@@ -27,7 +27,7 @@ from pipelines.lake.files import PartitionWriter, conform
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.lake.tables import create_tables
+from pipelines.lake.tables import create_tables, refuse_another_version
 from pipelines.stage import ArrowStage, SparkStage, Stage, StreamStage
 from pipelines.version import code_version
 from schemas.table import Table
@@ -66,8 +66,11 @@ class Gate(Protocol):
 class Listener(Protocol):
     """Told of every stage: for the tracker and for people."""
 
-    def mlflow_run_id(self, iteration: int) -> str | None:
-        """The tracker's run of an iteration, for the commit's message."""
+    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
+        """The tracker's run of an iteration, of the whole run if None: for the commits' messages.
+
+        Asked for the first time right before the run's first commit.
+        """
 
     def stage_started(self, iteration: int, stage: str) -> None:
         """A stage begins."""
@@ -89,6 +92,7 @@ class Lake:
     listener: Listener
     _books: Books
     _seals: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
+    _is_ready: bool = False
 
     def materialize(
         self, table: Table, iteration: int, stage: Stage, *inputs: TableSnapshot
@@ -137,9 +141,17 @@ class Lake:
         """Whether all of these stages are sealed."""
         return all(stage in self._seals for stage in stages)
 
-    def record_run(self, mlflow_run_id: str | None) -> None:
-        """Pin the run's name to its configuration, if it is new."""
-        self._books.pin(mlflow_run_id)
+    def _ready(self) -> None:
+        """Create the tables and pin the run's name, right before the first commit.
+
+        Not earlier: what a user got wrong must leave nothing behind, least of all a name that is
+        pinned to the wrong configuration.
+        """
+        if not self._is_ready:
+            mlflow_run_id = self.listener.mlflow_run_id()
+            create_tables(self.location, self.config.lake)
+            self._books.pin(mlflow_run_id)
+            self._is_ready = True
 
     def _snapshot(self, table: Table, iteration: int, version: int) -> TableSnapshot:
         return TableSnapshot(table, self.location, self.config.name, iteration, version)
@@ -245,6 +257,7 @@ class Lake:
     ) -> TableSnapshot:
         writer = PartitionWriter(table, self.location, self.config.name, iteration)
         app_id = self._app_id(iteration, stage)
+        self._ready()
         committed = current(self.location, table, self.config.name, iteration)
         message = self._message(iteration, stage, inputs)
         sequence = committed_transaction(writer, app_id)
@@ -282,6 +295,7 @@ class Lake:
         inputs: Sequence[TableSnapshot],
     ) -> Any:
         report = self.gate.check(table, iteration, rows, inputs)
+        self._ready()
         if report.critical_failures:
             self._books.record_checks(table, iteration, stage.name, None, report.results)
             raise ExpectationsFailed(report.summary())
@@ -301,6 +315,6 @@ def open_lake(
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
     with run_lock(location, config.name):
-        create_tables(location, config.lake)
+        refuse_another_version(location)
         books.refuse_another_config()
         yield Lake(config, location, engines, gate, listener, books, books.seals())

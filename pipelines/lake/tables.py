@@ -9,6 +9,24 @@ from schemas import TABLES
 from schemas.table import Table
 
 
+def refuse_another_version(location: Location) -> None:
+    """Check the tables that are there; nothing is written.
+
+    Raises:
+        LakeError: a table has other columns than this version declares, or cannot be read.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        for table in TABLES:
+            uri, options = location.table(table.name), location.storage_options
+            if DeltaTable.is_deltatable(uri, storage_options=options):
+                _same_columns(table, DeltaTable(uri, storage_options=options), location)
+    except (DeltaError, OSError) as error:
+        raise LakeError(f"lake.uri: cannot use {location.uri}: {_first_line(error)}") from None
+
+
 def create_tables(location: Location, config: LakeConfig) -> None:
     """Create the tables that are not there yet.
 
@@ -16,8 +34,7 @@ def create_tables(location: Location, config: LakeConfig) -> None:
     write them. Retention is set when a table is created: Spark refuses time travel past it.
 
     Raises:
-        LakeError: a table is there with other columns than this version declares, or the place
-            cannot be written.
+        LakeError: the place cannot be written.
     """
     from deltalake.exceptions import DeltaError
 
@@ -34,7 +51,6 @@ def _create(table: Table, location: Location, config: LakeConfig) -> None:
     uri = location.table(table.name)
     options = location.storage_options
     if DeltaTable.is_deltatable(uri, storage_options=options):
-        _same_columns(table, DeltaTable(uri, storage_options=options), location)
         return
     if location.is_local:
         (location.folder / table.name).mkdir(parents=True, exist_ok=True)

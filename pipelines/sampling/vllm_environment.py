@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from pathlib import Path
@@ -29,15 +28,11 @@ def process_environment(num_threads: int | None) -> dict[str, str]:
     environment = {
         # One process an engine: no second interpreter to start, a minute less on two cores.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        # torch.compile would build vLLM's small sampling kernels (log-probability ranks) with a C++
-        # compiler in every new process: 15 to 20 seconds to save milliseconds.
-        "TORCHDYNAMO_DISABLE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
     if num_threads is None:
-        del environment["TORCHDYNAMO_DISABLE"]
         return environment
     environment["OMP_NUM_THREADS"] = str(num_threads)
     preloaded = [os.environ["LD_PRELOAD"]] if os.environ.get("LD_PRELOAD") else []
@@ -51,15 +46,14 @@ def preloads(folders: tuple[Path, ...] = LIBRARY_FOLDERS) -> list[str]:
     return [str(library) for library in found if library is not None]
 
 
-def prepare_cpu(kv_cache_gib: float) -> None:
-    """Set what vLLM reads when it is imported for a CPU: cores to bind, size of the KV cache.
+def bind_cores() -> None:
+    """Tell vLLM, before it is imported, which cores a CPU engine's worker processes compute on.
 
-    The cores are those that this process may use; vLLM by itself would leave one out.
+    Those that this process may use; by itself vLLM would leave one out.
     """
     cores = sorted(os.sched_getaffinity(0))
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in cores)
     os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(math.ceil(kv_cache_gib))
 
 
 def _first(folders: tuple[Path, ...], names: tuple[str, ...]) -> Path | None:

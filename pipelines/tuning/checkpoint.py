@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +51,21 @@ def save_checkpoint(
     """Write weights (cast to `dtype`), configurations and tokenizer; the folder appears whole."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    trained_dtype = model.config.dtype
-    model.config.dtype = dtype
-    try:
-        weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
-        model.save_pretrained(partial, state_dict=weights)
-    finally:
-        model.config.dtype = trained_dtype
+    _cast(model, dtype).save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with its weights in another number format; the original stays as it is."""
+    import torch
+
+    with torch.device("meta"):
+        # Takes no memory; a copy of the model would hold its float32 weights a second time.
+        shell = type(model)(deepcopy(model.config)).to(dtype)
+    weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    shell.load_state_dict(weights, assign=True)
+    shell.tie_weights()
+    shell.generation_config = model.generation_config
+    return shell

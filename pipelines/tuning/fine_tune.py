@@ -140,10 +140,8 @@ class Tuner:
         self.optimizer.zero_grad(set_to_none=True)
         mine = self.validation[self.workers.rank :: self.workers.world_size]
         settings = GreedySettings(self.job.stop, self.job.max_tokens)
-        self.model.eval()
         with self._autocast():
             solutions = greedy_solutions(self.model, self.tokenizer, [q for q, _ in mine], settings)
-        self.model.train()
         rewards = self.score(list(zip(solutions, [answer for _, answer in mine], strict=True)))
         (total,) = self.workers.sum_numbers(float(sum(rewards)))
         reward = total / len(self.validation)

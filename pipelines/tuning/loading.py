@@ -39,7 +39,8 @@ def load_model(job: FineTuneJob, device: str) -> tuple[PreTrainedModel, torch.dt
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"policy {job.start} cannot be loaded for fine-tuning: {reason}") from None
-    model.train()
+    # Without dropout: the loss must not depend on how a batch is cut into passes and workers.
+    model.eval()
     return model.to(device), config.dtype or torch.float32
 
 

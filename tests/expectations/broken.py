@@ -92,6 +92,8 @@ DATA = (
         Context(refused_references=Found(1, ({"problem_id": "problem-1"},))),
         ({"problem_id": "problem-1"},),
     ),
+    Broken(PROMPTS, "at least 1 row", (), None),
+    Broken(PROMPTS, "2 rows", ({},), None, Context(expected_rows=2)),
     Broken(
         PROMPTS,
         "num_samples >= 1 and <= 1 where decoding is greedy",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pyarrow as pa
+import pytest
 
 from expectations import gate
 from expectations.context import Context
@@ -69,7 +70,7 @@ def test_results_fit_the_checks_table() -> None:
 
 
 def test_modules_of_expectations_import_no_engine() -> None:
-    heavy = "great_expectations pandas pyspark pyarrow".split()
+    heavy = ["great_expectations", "pandas", "pyspark", "pyarrow"]
     code = "import sys, expectations.gate, expectations.data_docs; print([m for m in sys.argv[1:] if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
@@ -77,7 +78,7 @@ def test_modules_of_expectations_import_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_check_prints_nothing(capfd: object) -> None:
+def test_a_check_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     gate.check(SAMPLES, factories.arrow(SAMPLES, *[{}] * 50))
-    printed = capfd.readouterr()  # type: ignore[attr-defined]
+    printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")

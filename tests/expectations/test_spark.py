@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +14,7 @@ from tests.expectations.broken import CASES
 from tests.expectations.test_suites import empty_or_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from schemas import Table
@@ -24,26 +22,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.sql.shuffle.partitions", "2")
-    builder = builder.config("spark.sql.session.timeZone", "UTC")
-    active = SparkSession.getActiveSession()
-    session = active or builder.config("spark.log.level", "ERROR").getOrCreate()
-    yield session
-    if active is None:
-        session.stop()
-
-
-def as_spark(spark: SparkSession, table: Table, rows: object) -> DataFrame:
+def as_spark(spark: SparkSession, table: Table, rows: pa.Table) -> DataFrame:
     nullable = table.spark_schema()
     for field in nullable.fields:
         field.nullable = True
-    return spark.createDataFrame(rows.to_pylist(), nullable)  # type: ignore[attr-defined]
+    return spark.createDataFrame(rows.to_pylist(), nullable)
 
 
 def comparable(result: CheckResult) -> tuple[object, ...]:

@@ -207,7 +207,7 @@ def test_what_the_sampler_refuses_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_start_fails_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match="generate-policy.log"):
+    with pytest.raises(StageFailed, match=r"generate-policy\.log"):
         run(tmp_path, prompts(2), None, checkpoint=str(tmp_path / "nowhere"))
 
 

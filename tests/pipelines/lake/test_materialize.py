@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import RunConfig
-from pipelines.errors import ExpectationsFailed, LakeError
+from pipelines.errors import ExpectationsFailed, InputError, LakeError
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.stage import ArrowStage, FileWriter, Snapshot, StreamStage, WrittenFile
@@ -49,7 +49,7 @@ class Quiet:
     def __init__(self) -> None:
         self.repeated: list[str] = []
 
-    def mlflow_run_id(self, iteration: int) -> str | None:
+    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
         return "mlflow-1"
 
     def stage_started(self, iteration: int, stage: str) -> None:
@@ -171,7 +171,7 @@ def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_w
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as lake:
-        lake.record_run(None)
+        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
     before = _files(tmp_path)
     with (
         pytest.raises(LakeError, match=r"sampling.temperature: 0.7 -> 0.9"),
@@ -182,10 +182,25 @@ def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_w
 
 
 def test_settings_of_speed_may_change_between_two_starts(tmp_path: Path) -> None:
+    stage = Counted(problems("a"))
     with opened(tmp_path) as lake:
-        lake.record_run(None)
+        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
     with opened(tmp_path, engine={"replicas": 2, "chunk_prompts": 4}) as lake:
-        lake.record_run(None)
+        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+    assert stage.calls == 1
+
+
+def test_a_stage_that_fails_before_its_commit_leaves_nothing_and_no_name_pinned(
+    tmp_path: Path,
+) -> None:
+    def refuse() -> pa.Table:
+        raise InputError("x.jsonl: row 3: question must not be empty")
+
+    with opened(tmp_path) as lake, pytest.raises(InputError):
+        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", refuse))
+    assert _files(tmp_path) == []
+    with opened(tmp_path, sampling={"temperature": 0.9}) as lake:
+        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:
@@ -216,7 +231,7 @@ def test_a_lake_of_another_version_is_refused_by_name_of_the_column(tmp_path: Pa
     schema = pa.schema([pa.field("run_id", pa.string()), pa.field("iteration", pa.int32())])
     (tmp_path / "lake" / "problems").mkdir(parents=True)
     DeltaTable.create(str(tmp_path / "lake" / "problems"), schema=schema)
-    with pytest.raises(LakeError, match="made by another version.*question"), opened(tmp_path):
+    with pytest.raises(LakeError, match=r"made by another version.*question"), opened(tmp_path):
         pass
 
 
@@ -233,7 +248,7 @@ def test_a_seal_names_its_inputs_with_their_versions(tmp_path: Path) -> None:
 
 def test_rows_with_a_null_where_there_may_be_none_are_refused(tmp_path: Path) -> None:
     rows = problems("a").set_column(1, "dataset", pa.array([None], pa.string()))
-    with opened(tmp_path) as lake, pytest.raises(LakeError, match="problems.dataset"):
+    with opened(tmp_path) as lake, pytest.raises(LakeError, match=r"problems\.dataset"):
         lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(rows)))
 
 
