@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from expectations.normalized import normalized
 from expectations.report import MAX_EXAMPLES
-from expectations.rule import AtMostPer, Found, NotNull, Rule, normalized
+from expectations.rule import AtMostPer, Found, NotNull, Rule
 from schemas.table import ColumnType, Table
 
 if TYPE_CHECKING:

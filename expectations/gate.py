@@ -1,6 +1,11 @@
 """The gate: a table's suite, evaluated by Great Expectations before the table is handed on.
 
-Small tables are checked in pandas, large ones in Spark; the caller decides by what it passes.
+Small tables are checked in pandas, large ones in Spark; the caller decides by what it passes. Where
+the line is (`gate.max_pandas_rows`): a suite of 36 rules takes 0.3 s on 2,000 rows in pandas and
+then some 14 microseconds a row, so 3 s on 200,000 rows; in Spark it takes 1 to 3 s whatever the
+size, for ten jobs, once a session is there, and starting one takes 10 s. Seconds would put the line
+at 100,000 rows; it is drawn at 200,000 because up to there a table fits in the driver (about 1 GiB
+with a kilobyte of text in several columns), is there already, and needs no session at all.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ negation in Spark SQL, with which a large table's offending rows are found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from schemas.checks import CRITICAL, WARNING
+from expectations.normalized import normalized_sql
+from schemas.checks import CRITICAL
 
 Values = tuple[str, ...]
 
@@ -72,10 +73,6 @@ class Rule:
     def broken(self) -> str:
         """Spark SQL that is true for a row that breaks the rule; empty if no row does by itself."""
         return ""
-
-    def as_warning(self) -> Rule:
-        """The same rule, which is recorded and shown but does not stop a run."""
-        return replace(self, severity=WARNING)
 
 
 @dataclass(frozen=True)
@@ -296,16 +293,6 @@ class NothingFound(Rule):
     @property
     def words(self) -> str:
         return f"no {self.what}"
-
-
-def normalized(text: str) -> str:
-    """A text with its case and white space folded: what two equal questions have in common."""
-    return " ".join(text.lower().split())
-
-
-def normalized_sql(column: str) -> str:
-    """`normalized` of a column, in Spark SQL."""
-    return rf"trim(regexp_replace(lower({column}), '(?U)\\s+', ' '))"
 
 
 def _literals(values: Values) -> str:

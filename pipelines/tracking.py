@@ -80,6 +80,8 @@ class Tracker(Protocol):
 class SilentTracker:
     """Keeps nothing: `mlflow.enabled` is false."""
 
+    def warm_up(self) -> None: ...
+
     def start(self, config: RunConfig) -> None:
         """See Tracker, as below."""
 

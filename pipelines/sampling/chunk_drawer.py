@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import time
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import RestEMError
 from pipelines.sampling.chunks import requests_of, sample_rows
@@ -19,6 +20,9 @@ from pipelines.stage import FileWriter, WrittenFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,13 @@ class ChunkDrawer:
         _print_to(log)
         self._policy_id, self._writer = policy_id, writer
         self._name = uuid.uuid4().hex
+        self._sampler: Sampler | None = None
+        self._refusal: RestEMError | None = None
         start = time.monotonic()
         try:
             self._sampler = sampler_factory()
+        except RestEMError as error:
+            self._refusal = error
         except Exception:
             traceback.print_exc()
             sys.stderr.flush()
@@ -67,12 +75,22 @@ class ChunkDrawer:
         self._start_seconds = time.monotonic() - start
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        """Draw a chunk and write it; one row: a DrawnChunk, flattened."""
+        """Draw a chunk and write it; one row, to be read by `drawn_chunk`.
+
+        A RestEMError is handed back as a row: Ray Data keeps nothing of an exception but its text.
+        """
         import pyarrow as pa
 
+        try:
+            drawn = asdict(self._drawn(chunk))
+        except RestEMError as error:
+            return pa.Table.from_pylist([{REFUSED: pickle.dumps(error)}])
+        return pa.Table.from_pylist([drawn.pop("file") | drawn])
+
+    def _drawn(self, chunk: pa.Table) -> DrawnChunk:
         began = time.time()
         draws = self._draw(chunk)
-        drawn = DrawnChunk(
+        return DrawnChunk(
             file=self._writer.write(sample_rows(self._policy_id, chunk, draws)),
             num_tokens=sum(draw.num_tokens for solutions in draws for draw in solutions),
             num_prompt_tokens=sum(solutions[0].num_prompt_tokens for solutions in draws),
@@ -81,10 +99,11 @@ class ChunkDrawer:
             began=began,
             ended=time.time(),
         )
-        fields = asdict(drawn)
-        return pa.Table.from_pylist([fields.pop("file") | fields])
 
     def _draw(self, chunk: pa.Table) -> list[list[Draw]]:
+        if self._sampler is None:
+            assert self._refusal is not None
+            raise self._refusal
         try:
             return self._sampler.draw(requests_of(chunk))
         except RestEMError:
@@ -96,12 +115,19 @@ class ChunkDrawer:
             os._exit(1)
 
 
-def drawn_chunk(row: dict[str, object]) -> DrawnChunk:
-    """The DrawnChunk of a row that ChunkDrawer made."""
-    names = ("path", "size", "num_rows", "stats")
-    file = WrittenFile(**{name: row[name] for name in names})  # type: ignore[arg-type]
-    rest = {name: value for name, value in row.items() if name not in names}
-    return DrawnChunk(file=file, **rest)  # type: ignore[arg-type]
+def drawn_chunk(row: dict[str, Any]) -> DrawnChunk:
+    """The DrawnChunk of a row that ChunkDrawer made.
+
+    Raises:
+        RestEMError: what the sampler or the writer refused.
+    """
+    if REFUSED in row:
+        raise pickle.loads(row[REFUSED])
+    file = WrittenFile(**{name: row.pop(name) for name in _FILE_FIELDS})
+    return DrawnChunk(file=file, **row)
+
+
+_FILE_FIELDS = [field.name for field in fields(WrittenFile)]
 
 
 def _print_to(log: Path) -> None:

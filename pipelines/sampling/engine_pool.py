@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import EngineConfig
-from pipelines.errors import RestEMError, StageFailed
+from pipelines.errors import StageFailed
 from pipelines.sampling.chunk_drawer import ChunkDrawer, DrawnChunk, drawn_chunk
 from pipelines.sampling.sampler import Sampler
 from pipelines.sampling.vllm_environment import process_environment
@@ -49,20 +50,24 @@ def draw_chunks(
         RestEMError: what the sampler or the writer refused.
     """
     import ray
+    from ray.exceptions import RayError
 
     data = ray.data.from_arrow(chunks)
     # The data set's own copy of Ray's settings, not the process's.
     data.context.enable_progress_bars = False
     data.context.max_consecutive_actor_init_deaths = 0
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    drawn = data.map_batches(
-        ChunkDrawer,
-        fn_constructor_args=(sampler_factory, policy_id, writer, log),
-        batch_size=None,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        **_placement(chunks, engine),
-    )
+    # What fails is raised here, and told in full in the engine's log.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        # Ray 2.60 warns of max_restarts, but has no other way to say it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        drawn = data.map_batches(
+            ChunkDrawer,
+            fn_constructor_args=(sampler_factory, policy_id, writer, log),
+            batch_size=None,
+            batch_format="pyarrow",
+            **_placement(chunks, engine),
+        )
     size = log.stat().st_size if log.exists() else 0
     try:
         # Without prefetching: a chunk is to be committed when it is there.
@@ -70,7 +75,7 @@ def draw_chunks(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
             yield from map(drawn_chunk, batch.to_pylist())
-    except (ray.exceptions.RayError, ray.data.exceptions.RayDataUserCodeException) as error:
+    except RayError as error:
         raise _explain(error, log, size, engine.max_restarts) from error
 
 
@@ -127,15 +132,15 @@ def _placement(chunks: list[pa.Table], engine: EngineConfig) -> dict[str, Any]:
     }
 
 
-def _explain(error: BaseException, log: Path, offset: int, max_restarts: int) -> RestEMError:
-    """The user's error inside Ray's, or that the engine failed, with its own last words."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, RestEMError):
-            return inner
-        inner = getattr(inner, "cause", None) or inner.__cause__
-    why = last_error(log, offset) or str(error).strip().splitlines()[-1].strip()
+def _explain(error: Exception, log: Path, offset: int, max_restarts: int) -> StageFailed:
+    """That the engine failed, with its own last words."""
+    why = last_error(log, offset) or _first_line(error)
     return StageFailed(
-        f"generate: the engine failed and was started again {max_restarts} times at most "
+        f"generate: the engine did not start, or died more than {max_restarts} times "
         f"(engine.max_restarts): {why}; its log is {log}"
     )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -72,6 +72,7 @@ class VllmSampler:
         return [future.result() for future in futures]
 
     def _run(self) -> None:
+        """The engine's thread: start, then admit, step and deliver for as long as it lives."""
         start = time.monotonic()
         try:
             engine = _start_engine(self._arguments)

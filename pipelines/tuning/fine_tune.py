@@ -112,7 +112,7 @@ class Tuner:
             with self._autocast():
                 part = weighted_nll(self.model, self.train_set.prefix, rows) / num_labels
             part.backward()
-            loss += float(part)
+            loss += float(part.detach())
         workers.sum_gradients(self.model.parameters())
         self._update(
             learning_rate(

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(job: FineTuneJob) -> PreTrainedTokenizerBase:
-    """The start policy's tokenizer."""
+    """The start policy's tokenizer.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(job.start, trust_remote_code=job.trust_remote_code)
+    try:
+        return AutoTokenizer.from_pretrained(job.start, trust_remote_code=job.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(job, "tokenizer", error) from None
 
 
 def load_model(job: FineTuneJob, device: str) -> tuple[PreTrainedModel, torch.dtype]:
@@ -37,8 +44,7 @@ def load_model(job: FineTuneJob, device: str) -> tuple[PreTrainedModel, torch.dt
             job.start, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=remote
         )
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"policy {job.start} cannot be loaded for fine-tuning: {reason}") from None
+        raise _not_loaded(job, "model", error) from None
     # Without dropout: the loss must not depend on how a batch is cut into passes and workers.
     model.eval()
     return model.to(device), config.dtype or torch.float32
@@ -65,3 +71,11 @@ def read_validation(file: Path | None) -> list[tuple[str, str]]:
         return []
     columns = pq.read_table(file, columns=["text", "reference"]).to_pydict()
     return list(zip(columns["text"], columns["reference"], strict=True))
+
+
+def _not_loaded(job: FineTuneJob, what: str, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0]
+    return InputError(
+        f"{job.start}: its {what} cannot be loaded to fine-tune it ({reason}); "
+        "a policy is a folder that save_pretrained wrote, with its tokenizer"
+    )

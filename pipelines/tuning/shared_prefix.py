@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
 from pipelines.tuning.packing import Row, Tokens
+from pipelines.tuning.split_attention import split_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 LOGITS_CHUNK = 2048
 """Labels whose logits are held at once; with more, each chunk's are computed again for the gradient."""
+SCORES_LIMIT = 2 * 2**30
+"""Bytes of attention scores kept for the gradient at most, before the fused kernel takes over."""
+SCORE_BYTES = 8
+"""Of one score: float32 shares and their cast, roughly."""
 SHAPED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings of models that change the logits after the output matrix."""
 
@@ -90,22 +95,42 @@ def _hidden(model: PreTrainedModel, prefix: Tokens, inputs: Tensor) -> Tensor:
 
     if not prefix:
         return model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
-    rows, width = inputs.shape
     cache = prefix_cache(model, prefix)
+    rows, width = inputs.shape
+    positions = torch.arange(len(prefix), len(prefix) + width, device=model.device)[None]
+    visible = torch.ones(width, len(prefix) + width, dtype=torch.bool, device=model.device)
+    # One mask for all rows: the prefix, and causally the row itself.
+    mask = visible.tril(len(prefix))[None, None]
+    if _split_pays(model, rows, mask):
+        with split_attention(model):
+            return model.base_model(
+                input_ids=inputs,
+                attention_mask=mask[..., len(prefix) :],
+                position_ids=positions,
+                use_cache=False,
+                shared_prefix=cache,
+            ).last_hidden_state
     for layer in cache.layers:
         # Views: the only copy is made when a row's own keys are put behind them.
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
-    visible = torch.ones(width, len(prefix) + width, dtype=torch.bool, device=model.device)
-    output = model.base_model(
+    return model.base_model(
         input_ids=inputs,
-        # One mask for all rows: the prefix, and causally the row itself.
-        attention_mask=visible.tril(len(prefix))[None, None],
-        position_ids=torch.arange(len(prefix), len(prefix) + width, device=model.device)[None],
+        attention_mask=mask,
+        position_ids=positions,
         past_key_values=cache,
         use_cache=True,
-    )
-    return output.last_hidden_state
+    ).last_hidden_state
+
+
+def _split_pays(model: PreTrainedModel, rows: int, mask: Tensor) -> bool:
+    """Whether to attend to the prefix apart: on a processor, while the scores fit in memory.
+
+    The fused kernel keeps no scores but is slow there, its gradient above all.
+    """
+    config = model.config
+    scores = rows * config.num_attention_heads * config.num_hidden_layers * mask.numel()
+    return model.device.type == "cpu" and scores * SCORE_BYTES <= SCORES_LIMIT
 
 
 def _labels_nll(model: PreTrainedModel, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Attention of many rows to one shared prefix, without a copy of the prefix for each row.
 
-Used where a row adds one token at a time: there, copying the prefix's keys and values for every row
-and token would cost more than all the matrix products. In training, where a row adds many tokens at
-once, the fused kernel with copies is as fast and needs less memory.
+All rows' queries meet the prefix's keys in one matrix product. While solutions are decoded, a token
+at a time, copying the prefix for every row and token would cost more than the model itself; in
+training on a processor it replaces a fused kernel whose gradient is slow there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _attend(
     shared_prefix: DynamicCache | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Softmax over the prefix's keys and the row's own keys together; no gradient.
+    """Softmax over the prefix's keys and the row's own keys together.
 
     `query` is [rows, heads, queries, size], `key` and `value` [rows, key heads, keys, size], the
     prefix's [1, key heads, prefix length, size], the mask of a row's own keys [rows, 1, queries, keys].
@@ -59,17 +59,24 @@ def _attend(
     prefix_keys, prefix_values = layer.keys[0], layer.values[0]
     rows, heads, queries, size = query.shape
     key_heads, prefix_length = prefix_keys.shape[:2]
-    grouped = query.reshape(rows, key_heads, heads // key_heads, queries, size)
-    per_head = grouped.transpose(0, 1).reshape(key_heads, -1, size)
-    to_prefix = per_head @ prefix_keys.transpose(1, 2)
-    to_prefix = to_prefix.view(key_heads, rows, -1, prefix_length).transpose(0, 1)
-    to_own = grouped.flatten(2, 3) @ key.transpose(2, 3)
-    hidden = ~attention_mask.expand(rows, heads // key_heads, queries, -1).flatten(1, 2)[:, None]
-    scores = torch.cat([to_prefix, to_own.masked_fill(hidden, float("-inf"))], dim=-1)
-    scale = scaling if scaling is not None else size**-0.5
-    shares = (scores.float() * scale).softmax(-1).to(value.dtype)
-    own = shares[..., prefix_length:] @ value
-    of_prefix = shares[..., :prefix_length].transpose(0, 1).reshape(key_heads, -1, prefix_length)
-    from_prefix = (of_prefix @ prefix_values).view(key_heads, rows, -1, size).transpose(0, 1)
-    output = (own + from_prefix).view(rows, heads, queries, size)
-    return output.transpose(1, 2).contiguous(), None
+    query = query * (size**-0.5 if scaling is None else scaling)
+    # Heads that share keys are queries of one product: [rows, key heads, group * queries, size].
+    grouped = query.reshape(rows, key_heads, -1, size)
+    to_prefix = _by_head(grouped) @ prefix_keys.transpose(1, 2)
+    to_own = (grouped @ key.transpose(2, 3)).view(rows, key_heads, -1, queries, key.shape[2])
+    to_own = to_own.masked_fill(~attention_mask[:, :, None], float("-inf")).flatten(2, 3)
+    scores = torch.cat([_by_row(to_prefix, rows), to_own], dim=-1)
+    shares = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    of_prefix, of_own = shares.split([prefix_length, key.shape[2]], dim=-1)
+    output = _by_row(_by_head(of_prefix) @ prefix_values, rows) + of_own @ value
+    return output.view(rows, heads, queries, size).transpose(1, 2).contiguous(), None
+
+
+def _by_head(tensor: Tensor) -> Tensor:
+    """[rows, key heads, queries, n] as [key heads, rows * queries, n]."""
+    return tensor.transpose(0, 1).flatten(1, 2)
+
+
+def _by_row(tensor: Tensor, rows: int) -> Tensor:
+    """The inverse of `_by_head`."""
+    return tensor.unflatten(1, (rows, -1)).transpose(0, 1)

@@ -136,6 +136,7 @@ def test_no_tracker_is_asked_for(tmp_path: Path) -> None:
     run = config(tmp_path).model_copy(update={"mlflow": MLflowConfig(enabled=False)})
     tracker = tracker_of(run)
     assert isinstance(tracker, SilentTracker)
+    tracker.warm_up()
     tracker.start(run)
     tracker.log_iteration(0, {}, [], [])
     tracker.finish()

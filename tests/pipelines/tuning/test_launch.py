@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
-from pipelines.errors import InputError, StageFailed
+from pipelines.errors import InputError
 from pipelines.progress import SilentProgress
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
 from pipelines.tuning.launch import fine_tune, worker_command
@@ -51,9 +51,9 @@ def test_two_workers_give_the_curve_of_one(start: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_models_error_reaches_the_parent_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_the_users_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StageFailed, match="empty") as caught:
+    with pytest.raises(InputError, match="empty: its tokenizer cannot be loaded") as caught:
         run(write_job(tmp_path / "job", tmp_path / "empty"))
     assert "\n" not in str(caught.value)
 

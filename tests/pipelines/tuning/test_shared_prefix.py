@@ -62,7 +62,12 @@ def assert_equal_to_plain(model: PreTrainedModel, packed: PackedRows) -> None:
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-2
 
 
-def test_loss_and_gradient_are_those_of_plain_padded_rows(model: PreTrainedModel) -> None:
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_loss_and_gradient_are_those_of_plain_padded_rows(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    # Both ways of attending to the prefix: the fused kernel, and apart from the row's own tokens.
+    monkeypatch.setattr(shared_prefix, "SCORES_LIMIT", limit)
     packed = pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512)
     assert len(packed.prefix) > 20
     assert len({len(row.tokens) for row in packed.rows}) > 3
