@@ -48,11 +48,6 @@ def _types(table: Table, rows: pa.Table | DataFrame) -> tuple[dict[str, str], di
     return spark, {field.name: field.dataType.simpleString() for field in rows.schema.fields}
 
 
-def identifying(table: Table) -> tuple[str, ...]:
-    """What tells a row of one run and iteration from the others, for example rows."""
-    return tuple(name for name in table.key if name not in table.partition_by) or table.key
-
-
 def pandas_frame(rows: pa.Table, rules: Sequence[Rule]) -> pd.DataFrame:
     """The rows with the columns that the rules derive from them."""
     frame = rows.to_pandas()
@@ -87,12 +82,36 @@ def spark_frame(table: Table, rows: DataFrame, rules: Sequence[Rule]) -> DataFra
     return rows.withColumns(sizes).select(*kept, *sizes)
 
 
+def pandas_examples(
+    table: Table, frame: pd.DataFrame, rule: Rule, places: Sequence[int]
+) -> tuple[dict[str, Any], ...]:
+    """Some of the rows that break a rule, from their places in the frame."""
+    columns = _shown(table, rule)
+    rows = frame.loc[list(places)[:MAX_EXAMPLES]] if places else frame.iloc[:0]
+    return tuple(
+        {name: _plain(value) for name, value in zip(columns, values, strict=True)}
+        for values in rows[columns].itertuples(index=False)
+    )
+
+
 def spark_examples(table: Table, frame: DataFrame, rule: Rule) -> tuple[dict[str, Any], ...]:
     """Some of the rows that break a rule."""
     from pyspark.sql import functions as F
 
     if not rule.broken:
         return ()
-    columns = list(dict.fromkeys([*rule.columns, *identifying(table)]))
+    columns = _shown(table, rule)
     broken = frame.withColumn("is_broken", F.expr(rule.broken)).where("is_broken")
     return tuple(row.asDict() for row in broken.select(*columns).limit(MAX_EXAMPLES).collect())
+
+
+def _shown(table: Table, rule: Rule) -> list[str]:
+    """The columns of an example row: what the rule reads, and what tells the row from others."""
+    key = [name for name in table.key if name not in table.partition_by] or table.key
+    return list(dict.fromkeys([*rule.columns, *key]))
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's own; a figure that is not there as None."""
+    plain = value.item() if hasattr(value, "item") else value
+    return None if plain != plain else plain

@@ -21,7 +21,7 @@ from expectations.frames import (
     PANDAS,
     column_differences,
     engine_of,
-    identifying,
+    pandas_examples,
     pandas_frame,
     spark_examples,
     spark_frame,
@@ -69,19 +69,17 @@ _Evaluated = tuple[tuple[CheckResult, ...], dict[str, Any]]
 
 def _in_pandas(table: Table, rows: pa.Table, rules: Sequence[Rule]) -> _Evaluated:
     derivable = [] if len(rules) == 1 else rules
-    key = [name for name in identifying(table) if name in rows.column_names]
-    shape = {
-        "result_format": "SUMMARY",
-        "partial_unexpected_count": MAX_EXAMPLES,
-        "unexpected_index_column_names": key,
-    }
-    validation = _validate(table, "pandas", pandas_frame(rows, derivable), rules, shape)
+    frame = pandas_frame(rows, derivable)
+    shape = {"result_format": "SUMMARY", "partial_unexpected_count": MAX_EXAMPLES}
+    validation = _validate(table, "pandas", frame, rules, shape)
     by_rule = _by_rule(validation)
-    results = tuple(
-        _result(rule, by_rule[rule.text], _examples(rule, by_rule[rule.text]), "pandas")
-        for rule in rules
-    )
-    return results, validation
+    results = []
+    for rule in rules:
+        found = by_rule[rule.text]
+        places = found["result"].get("partial_unexpected_index_list") or ()
+        examples = _found(rule) or pandas_examples(table, frame, rule, places)
+        results.append(_result(rule, found, examples, "pandas"))
+    return tuple(results), validation
 
 
 def _in_spark(table: Table, rows: DataFrame, rules: Sequence[Rule]) -> _Evaluated:
@@ -96,7 +94,7 @@ def _in_spark(table: Table, rows: DataFrame, rules: Sequence[Rule]) -> _Evaluate
         results = []
         for rule in rules:
             found = by_rule[rule.text]
-            examples = _examples(rule, found)
+            examples = _found(rule)
             if not found["success"] and not examples:
                 examples = spark_examples(table, frame, rule)
             results.append(_result(rule, found, examples, "spark"))
@@ -138,18 +136,25 @@ def _by_rule(validation: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _result(
     rule: Rule, found: dict[str, Any], examples: tuple[dict[str, Any], ...], engine: str
 ) -> CheckResult:
-    counted = rule.found.count if isinstance(rule, NothingFound) else None
-    unexpected = found["result"].get("unexpected_count", counted)
     return CheckResult(
         rule=rule.text,
         severity=rule.severity,
         passed=bool(found["success"]),
         observed=_observed(rule, found),
-        num_unexpected=unexpected,
+        num_unexpected=_num_unexpected(rule, found),
         examples=() if found["success"] else examples,
         engine=engine,
         remedy=rule.remedy,
     )
+
+
+def _num_unexpected(rule: Rule, found: dict[str, Any]) -> int | None:
+    if isinstance(rule, NothingFound):
+        return rule.found.count
+    if "unexpected_count" not in found["result"]:
+        return None
+    # Spark's count over no row at all is null.
+    return found["result"]["unexpected_count"] or 0
 
 
 def _observed(rule: Rule, found: dict[str, Any]) -> str | None:
@@ -164,7 +169,7 @@ def _observed(rule: Rule, found: dict[str, Any]) -> str | None:
     if isinstance(rule, Mean):
         value = figures["observed_value"]
         return f"{'none' if value is None else f'{value:.4g}'}, expected {rule.words}"
-    return f"{figures['unexpected_count']:,} of {figures['element_count']:,} rows break it"
+    return f"{figures['unexpected_count'] or 0:,} of {figures['element_count']:,} rows break it"
 
 
 def _exception(found: dict[str, Any]) -> str | None:
@@ -175,10 +180,8 @@ def _exception(found: dict[str, Any]) -> str | None:
     return None
 
 
-def _examples(rule: Rule, found: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    if isinstance(rule, NothingFound):
-        return rule.found.examples[:MAX_EXAMPLES]
-    return tuple(found["result"].get("partial_unexpected_index_list") or ())[:MAX_EXAMPLES]
+def _found(rule: Rule) -> tuple[dict[str, Any], ...]:
+    return rule.found.examples[:MAX_EXAMPLES] if isinstance(rule, NothingFound) else ()
 
 
 def great_expectations() -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from pipelines.cache import cache_folder, made_at_once
@@ -87,7 +88,9 @@ def quiet_transformers() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        # Reading a GGUF draws a bar of its own, which no setting turns off.
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         logging.enable_progress_bar()

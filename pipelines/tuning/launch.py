@@ -89,6 +89,9 @@ def _settings(job: FineTuneJob) -> dict[str, str]:
     folders = [str(Path(folder).absolute()) for folder in sys.path]
     return {
         "OMP_NUM_THREADS": str(threads),
+        # A thread that waits for another one spins for milliseconds by default: on a processor
+        # that something else uses too, that is most of a step's time.
+        "GOMP_SPINCOUNT": "10000",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
         "TOKENIZERS_PARALLELISM": "false",
     }

@@ -69,7 +69,7 @@ def _attend(
     shares = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     of_prefix, of_own = shares.split([prefix_length, key.shape[2]], dim=-1)
     output = _by_row(_by_head(of_prefix) @ prefix_values, rows) + of_own @ value
-    return output.view(rows, heads, queries, size).transpose(1, 2).contiguous(), None
+    return output.reshape(rows, heads, queries, size).transpose(1, 2).contiguous(), None
 
 
 def _by_head(tensor: Tensor) -> Tensor:

@@ -46,7 +46,12 @@ SCHEMA = (
         ({}, {"policy_id": None}),
         examples=({"policy_id": None, "sample_id": "sample-2"},),
     ),
-    Broken(REWARDS, "reward is not null", ({}, {}, {"reward": NAN})),
+    Broken(
+        REWARDS,
+        "reward is not null",
+        ({}, {}, {"reward": NAN}),
+        examples=({"reward": None, "sample_id": "sample-3", "verifier": "math_answer"},),
+    ),
     Broken(
         TRAINING_SET,
         "num_tokens >= 1",
@@ -83,6 +88,10 @@ DATA = (
         "no question (normalized) is in two splits",
         ({}, {}, {"question": "WHAT is\n 1 +  1? ", "split": "test"}),
         2,
+        examples=(
+            {"question": "What is 1 + 1?", "split": "train", "problem_id": "problem-1"},
+            {"question": "WHAT is\n 1 +  1? ", "split": "test", "problem_id": "problem-3"},
+        ),
     ),
     Broken(
         PROBLEMS,

@@ -15,9 +15,9 @@ import pytest
 
 from pipelines.config import RunConfig
 from pipelines.errors import InputError, StageFailed
-from pipelines.generate import SamplerFactory, generate
+from pipelines.generate import SamplerFactory, generate, vllm_sampler
 from pipelines.progress import SilentProgress
-from pipelines.sampling.sampler import Draw, Request
+from pipelines.sampling.sampler import Draw, Request, Sampler
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from pipelines.stage import WrittenFile
 from pipelines.tuning.checkpoint import PolicyRef
@@ -234,27 +234,31 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
     assert "vllm" in log.read_text().lower()
 
 
+def marked_vllm(marks: Path, checkpoint: str, config: RunConfig) -> Sampler:
+    """A vLLM engine that leaves a file named like its process."""
+    (marks / str(os.getpid())).touch()
+    return vllm_sampler(checkpoint, config.model, config.engine)
+
+
 def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None:
-    checkpoint = build_tiny_model(tmp_path / "model")
-    policy = PolicyRef("policy", str(checkpoint))
-    stage = generate(config(tmp_path, max_restarts=1, max_num_seqs=4), policy, SilentProgress())
-    (tmp_path / "files").mkdir()
-    groups = stage.function(
-        Rows(prompts(30)),
-        committed=Rows(committed_table()),
-        writer=FolderWriter(tmp_path / "files"),
+    marks, files = tmp_path / "marks", tmp_path / "files"
+    marks.mkdir()
+    files.mkdir()
+    checkpoint = str(build_tiny_model(tmp_path / "model"))
+    settings = config(tmp_path, max_restarts=1, max_num_seqs=4)
+    stage = generate(
+        settings,
+        PolicyRef("policy", checkpoint),
+        SilentProgress(),
+        partial(marked_vllm, marks, checkpoint, settings),
     )
-    files = [*next(groups)]
-    os.kill(engine_process(), signal.SIGKILL)
-    files += [file for group in groups for file in group]
-    rows = pa.concat_tables([pq.read_table(tmp_path / "files" / file.path) for file in files])
-    assert sampled(rows) == sorted((f"p{n}", index) for n in range(30) for index in range(2))
-    assert stage.measures["engine_starts"] == 2
-
-
-def engine_process() -> int:
-    """The process of the one engine alive."""
-    from ray.util.state import list_actors
-
-    (actor,) = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-    return int(actor.pid)
+    groups = stage.function(
+        Rows(prompts(40)), committed=Rows(committed_table()), writer=FolderWriter(files)
+    )
+    written = [*next(groups)]
+    (process,) = marks.iterdir()
+    os.kill(int(process.name), signal.SIGKILL)
+    written += [file for group in groups for file in group]
+    rows = pa.concat_tables([pq.read_table(files / file.path) for file in written])
+    assert sampled(rows) == sorted((f"p{n}", index) for n in range(40) for index in range(2))
+    assert len(list(marks.iterdir())) == stage.measures["engine_starts"] == 2
