@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_STDERR = 2
 
 
 @contextmanager
@@ -32,6 +36,26 @@ def engines_to_log(folder: Path) -> Iterator[None]:
         root.handlers[:], level = before
         root.setLevel(level)
         file.close()
+
+
+@contextmanager
+def stderr_to_log(folder: Path) -> Iterator[None]:
+    """While this lasts, what anything writes to the standard error goes to `driver.log`.
+
+    Engines have C++ cores and progress bars that write there past Python's logging. Errors of ours
+    are written after this has ended.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    screen = os.dup(_STDERR)
+    with (folder / "driver.log").open("ab") as log:
+        os.dup2(log.fileno(), _STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(screen, _STDERR)
+        os.close(screen)
 
 
 class _FileInFolder(logging.FileHandler):

@@ -8,15 +8,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from jobs.preflight import preflight
-from jobs.quiet import engines_to_log
+from jobs.quiet import engines_to_log, stderr_to_log
 from jobs.sessions import Sessions
 from pipelines.config import RunConfig
 from pipelines.following import Follower
 from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import Lake, open_lake
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
 from pipelines.one_stage import run_one_stage
 from pipelines.progress import Progress, for_terminal
-from pipelines.report import print_report
+from pipelines.report import print_report, report
 from pipelines.rest_em import rest_em
 from pipelines.stages import Stages
 from pipelines.tracking import tracker_of
@@ -65,16 +67,19 @@ class _Door:
             RestEMError: something that the configuration names cannot be used.
         """
         preflight(self.config)
-        with ThreadPoolExecutor(max_workers=3) as starting:
+        log = stderr_to_log(self.sessions.log_folder)
+        with log, ThreadPoolExecutor(max_workers=3) as starting:
             starting.submit(self.sessions.spark)
             starting.submit(self.gate.warm_up)
             starting.submit(self.follower.warm_up)
             yield
 
     def finish(self) -> None:
-        """Write what the run leaves beside its tables."""
+        """Write what the run leaves beside its tables, and show it to the tracker."""
         self.gate.write_data_docs()
-        self.follower.finish()
+        reader = LakeReader(Location.of(self.config.lake))
+        report(reader, self.config)
+        self.follower.finish(reader)
 
 
 @contextmanager

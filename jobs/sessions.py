@@ -206,11 +206,11 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         _require_reachable("ray.address", address, _RAY_PORT)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its C++ core talks on the screen of the driver, past all of Python's settings.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address is None:
         # One machine's own cluster, listening to itself: a token would guard nothing.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # Ray's workers are its engines here: they should not wait for whatever else runs.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     if ray.is_initialized():

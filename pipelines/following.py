@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from pipelines.config import RunConfig
+from pipelines.keepsakes import checks_file, sample_table
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.progress import Progress
+from pipelines.report import Reader
 from pipelines.tracking import Tracker
 
 _MEASURES_KEPT = ("generate", "score", "improve")
@@ -33,9 +35,11 @@ class Follower:
         """Import the tracker's library, which takes seconds."""
         self._tracker.warm_up()
 
-    def finish(self) -> None:
-        """Show the tracker the run's picture, and close its run."""
-        self._tracker.finish(sorted(self._config.folder.glob("*.png")))
+    def finish(self, reader: Reader) -> None:
+        """Keep the run's samples to browse, its picture and its checks; close its run."""
+        self._tracker.log_table("samples", sample_table(reader, self._config))
+        pictures = sorted(self._config.folder.glob("*.png"))
+        self._tracker.finish([*pictures, checks_file(reader, self._config)])
 
     def mlflow_run_id(self, iteration: int | None = None) -> str | None:
         """See pipelines.lake.lake.Listener."""

@@ -78,7 +78,7 @@ def _samples(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Co
     asked = inputs["prompts"].arrow(["num_samples"]).column("num_samples")
     return Context(
         expected_rows=sum(asked.to_pylist()),
-        last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration, _TRAIN),
+        last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration),
     )
 
 
@@ -121,7 +121,7 @@ def _training_set(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) 
         cutoff=config.curate.cutoff,
         evaluation_problems_in_training=_found(by_id),
         evaluation_questions_in_training=_found(by_text),
-        last_mean_tokens=_last_mean_tokens(TRAINING_SET, inputs["prompts"], iteration - 1, None),
+        last_mean_tokens=_last_mean_tokens(TRAINING_SET, inputs["prompts"], iteration),
     )
 
 
@@ -139,16 +139,14 @@ def _question(prompt: str, row: dict[str, Any]) -> str:
     return " ".join(prompt[row["num_shared_chars"] :].lower().split())
 
 
-def _last_mean_tokens(
-    table: Table, beside: TableSnapshot, iteration: int, where: str | None
-) -> float | None:
+def _last_mean_tokens(table: Table, beside: TableSnapshot, iteration: int) -> float | None:
     """Mean `num_tokens` of the table an iteration before; None if there is none."""
     if iteration < 1:
         return None
     import pyarrow.compute as pc
 
     last = current(beside.location, table, beside.run_id, iteration - 1)
-    mean = pc.mean(last.arrow(["num_tokens"], where).column("num_tokens")).as_py()
+    mean = pc.mean(last.arrow(["num_tokens"]).column("num_tokens")).as_py()
     return None if mean is None else float(mean)
 
 

@@ -49,7 +49,7 @@ class Books:
         """Record the run, if it is new."""
         row = {
             "config_hash": self._config.config_hash(),
-            "config": self._config.model_dump_json(),
+            "config": json.dumps(_without_keys(self._config)),
             "code_version": self._code_version,
             "mlflow_run_id": mlflow_run_id,
             "created_at": datetime.now(UTC),
@@ -134,6 +134,14 @@ class Books:
         fields = [f for f in table.arrow_schema() if f.name not in table.partition_by]
         file = writer.write(pa.Table.from_pylist(rows, pa.schema(fields)))
         commit(writer, [file], "append", txn, {"run": self._config.name, "table": table.name})
+
+
+def _without_keys(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration, readable again, with the values that may be keys left out."""
+    tree = config.model_dump(mode="json")
+    for section, field in (("lake", "storage_options"), ("spark", "conf")):
+        tree[section][field] = dict.fromkeys(tree[section][field], "***")
+    return tree
 
 
 def current(location: Location, table: Table, run_id: str, iteration: int) -> TableSnapshot:
