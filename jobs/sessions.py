@@ -218,8 +218,8 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         return
     options = {"address": address} if address else _local_ray(config)
     try:
-        ray.init(logging_level="ERROR", log_to_driver=False, **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        _init_ray(options)
+    except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions, this is its door
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise MachineError(
             f"Ray cannot {'connect to ' + address if address else 'start here'} ({reason}); check "
@@ -229,6 +229,20 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _init_ray(options: dict[str, Any]) -> None:
+    """Start or connect; once more if Ray gives up on a machine that is busy for half a minute."""
+    import ray
+
+    for attempt in (1, 2):
+        try:
+            ray.init(logging_level="ERROR", log_to_driver=False, **options)
+            break
+        except Exception as error:
+            if attempt == 2 or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
 
 
 def _local_ray(config: RayConfig) -> dict[str, Any]:

@@ -193,11 +193,16 @@ class EngineConfig(Section):
     """KV cache on a CPU; a GPU uses gpu_memory_utilization."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     chunk_prompts: int = Field(32, ge=1)
-    """Prompts a commit: what is lost at most when the run is killed."""
+    """Prompts with an engine at once, committed in two halves: what is drawn again after a kill."""
     max_restarts: int = Field(2, ge=0)
     """Times a dead engine is started again before the run stops."""
     extra: dict[str, Any] = {}
     """Further arguments of vLLM's engine, passed on as they are."""
+
+    @property
+    def prompts_per_commit(self) -> int:
+        """Prompts whose samples are one file: half a chunk, the other half is with the engine."""
+        return max(1, self.chunk_prompts // 2)
 
 
 class TrainingConfig(Section):

@@ -50,7 +50,7 @@ def generate(
         chunks = pending_chunks(
             prompts.arrow(PROMPT_COLUMNS),
             committed.arrow(["prompt_id"]),
-            config.engine.chunk_prompts,
+            config.engine.prompts_per_commit,
         )
         total = sum(sum(chunk["num_samples"].to_pylist()) for chunk in chunks)
         if not chunks:

@@ -195,5 +195,5 @@ def _commits(
         total, chunk = (rows.total(sizes) if rows else None), CHUNK_SAMPLES
     else:
         prompts = _rows(config, iteration, "render", list(sizes))
-        total, chunk = (prompts.total(sizes) if prompts else None), config.engine.chunk_prompts
+        total, chunk = (prompts.total(sizes) if prompts else None), config.engine.prompts_per_commit
     return None if total is None else max(1, math.ceil(total / chunk))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +20,8 @@ from pipelines.stage import FileWriter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_CONCURRENT_CHUNKS = 16
+CHUNKS_AT_ONCE = 2
+"""Chunks with an engine: the one that it draws, and one that it is refilled from as that ends."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,6 @@ def draw_chunks(
         raise _explain(error, log, size, engine.max_restarts) from error
 
 
-def concurrent_chunks(samples_per_chunk: float, max_num_seqs: int) -> int:
-    """Chunks with an engine at once: enough to fill its batch, and one more to refill it from."""
-    return min(1 + math.ceil(max_num_seqs / max(samples_per_chunk, 1)), MAX_CONCURRENT_CHUNKS)
-
-
 def resources(
     cluster: dict[str, float], largest_node_cpus: float, engine: EngineConfig
 ) -> Resources:
@@ -114,14 +109,12 @@ def _placement(chunks: list[pa.Table], engine: EngineConfig) -> dict[str, Any]:
 
     largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     share = resources(ray.cluster_resources(), largest, engine)
-    num_samples = sum(sum(chunk["num_samples"].to_pylist()) for chunk in chunks)
-    at_once = concurrent_chunks(num_samples / len(chunks), engine.max_num_seqs)
     threads = share.num_cpus if share.num_gpus == 0 else None
     return {
         "compute": ray.data.ActorPoolStrategy(
             size=min(engine.replicas, len(chunks)),
-            max_concurrent_calls_per_actor=at_once,
-            max_tasks_in_flight_per_actor=at_once,
+            max_concurrent_calls_per_actor=CHUNKS_AT_ONCE,
+            max_tasks_in_flight_per_actor=CHUNKS_AT_ONCE,
             enable_true_multi_threading=True,
         ),
         "num_cpus": share.num_cpus,

@@ -17,7 +17,7 @@ from pipelines.config import EngineConfig, ModelConfig
 from pipelines.errors import ConfigError
 from pipelines.hardware import native_dtype
 from pipelines.sampling.sampler import Draw, Request, refuse_too_long
-from pipelines.sampling.vllm_environment import bind_cores
+from pipelines.sampling.vllm_environment import bind_cores, without_optional_imports
 from schemas.samples import ENGINE_ERROR, LENGTH, STOP
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ class VllmSampler:
 
 
 def _start_engine(arguments: dict[str, Any]) -> LLMEngine:
-    from vllm.engine.arg_utils import EngineArgs
-    from vllm.platforms import current_platform
-    from vllm.v1.engine.llm_engine import LLMEngine
+    with without_optional_imports():
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.llm_engine import LLMEngine
 
     try:
         engine_args = EngineArgs(**arguments)

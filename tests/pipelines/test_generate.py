@@ -98,7 +98,7 @@ def config(folder: Path, **engine: Any) -> RunConfig:
             "output": folder,
             "model": {"max_model_len": 128},
             "problems": {"sources": [{"kind": "generator", "location": "m:f"}]},
-            "engine": {"chunk_prompts": 2, "kv_cache_gib": 0.25, "max_num_seqs": 16} | engine,
+            "engine": {"chunk_prompts": 4, "kv_cache_gib": 0.25, "max_num_seqs": 16} | engine,
         }
     )
 

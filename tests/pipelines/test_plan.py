@@ -63,7 +63,7 @@ def test_each_policy_starts_each_replica_once() -> None:
 
 
 def test_generate_commits_a_chunk_of_prompts_at_a_time() -> None:
-    assert stage_of(config(engine={"chunk_prompts": 100}), 0, "generate").commits == 4
+    assert stage_of(config(engine={"chunk_prompts": 200}), 0, "generate").commits == 4
 
 
 def test_sizes_that_are_not_known_are_formulas() -> None:

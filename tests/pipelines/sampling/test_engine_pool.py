@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipelines.config import EngineConfig
-from pipelines.sampling.engine_pool import Resources, concurrent_chunks, last_error, resources
+from pipelines.sampling.engine_pool import Resources, last_error, resources
 
 
 def test_a_gpu_engine_takes_its_tensor_parallel_gpus() -> None:
@@ -14,12 +14,6 @@ def test_cpu_engines_share_the_cores_of_a_node() -> None:
     assert resources({"CPU": 16}, 16, EngineConfig(replicas=3)) == Resources(5, 0)
     assert resources({"CPU": 32}, 16, EngineConfig(replicas=1)) == Resources(16, 0)
     assert resources({"CPU": 2}, 2, EngineConfig(replicas=4)) == Resources(1, 0)
-
-
-def test_the_engine_always_has_a_chunk_to_go_on_with() -> None:
-    assert concurrent_chunks(samples_per_chunk=512, max_num_seqs=256) == 2
-    assert concurrent_chunks(samples_per_chunk=64, max_num_seqs=256) == 5
-    assert concurrent_chunks(samples_per_chunk=1, max_num_seqs=256) == 16
 
 
 def test_the_last_error_of_a_log_is_found_among_chatter(tmp_path: Path) -> None:

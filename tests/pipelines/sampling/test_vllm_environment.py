@@ -1,8 +1,14 @@
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.sampling.vllm_environment import preloads, process_environment
+from pipelines.sampling.vllm_environment import (
+    preloads,
+    process_environment,
+    without_optional_imports,
+)
 
 
 def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
@@ -25,3 +31,15 @@ def test_a_cpu_engine_gets_its_threads_and_a_gpu_engine_is_left_alone() -> None:
 def test_what_the_user_preloads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "/opt/mine.so")
     assert process_environment(1)["LD_PRELOAD"].split(":")[0] == "/opt/mine.so"
+
+
+def test_optional_packages_are_hidden_only_inside_and_only_if_not_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    monkeypatch.setitem(sys.modules, "scipy", pytest)
+    with without_optional_imports():
+        assert importlib.util.find_spec("sklearn") is None
+        assert sys.modules["scipy"] is pytest
+    assert "sklearn" not in sys.modules
+    assert importlib.util.find_spec("sklearn") is not None

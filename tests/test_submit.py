@@ -1,0 +1,203 @@
+"""The stages as jobs of their own: spark-submit on a standalone cluster, ray job submit on a head.
+
+The clusters are started from the installed packages, on this machine, and stopped by their ids.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from tests.tiny_loop import ROOT, write_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+BIN = Path(sys.executable).parent
+
+
+def test_each_stage_runs_as_a_job_of_its_own_on_spark_and_ray_clusters(tmp_path: Path) -> None:
+    config = write_project(tmp_path, improve={"max_epochs": 1})
+    with spark_cluster(tmp_path) as master:
+        spark_submit(master, config, "ingest")
+        here(config, "base_policy")
+        spark_submit(master, config, "render")
+    with ray_head(tmp_path) as address:
+        ray_submit(address, config, "generate")
+        ray_submit(address, config, "score")
+    with spark_cluster(tmp_path) as master:
+        spark_submit(master, config, "evaluate")
+        spark_submit(master, config, "select", 1)
+        spark_submit(master, config, "curate", 1)
+    reader = LakeReader(Location(str(tmp_path / "lake")))
+    sealed = {(row["iteration"], row["stage"]) for row in reader.arrow("stages").to_pylist()}
+    assert sealed == {
+        *(
+            (0, name)
+            for name in ("ingest", "base_policy", "render", "generate", "score", "evaluate")
+        ),
+        (1, "select"),
+        (1, "curate"),
+    }
+    (kept,) = reader.sql("SELECT count(*) AS n FROM training_set").to_pylist()
+    assert kept["n"] > 0
+
+
+def test_a_stage_without_its_inputs_says_which_stage_to_run_first(tmp_path: Path) -> None:
+    config = write_project(tmp_path)
+    code, printed = call([sys.executable, "-m", "jobs", *stage(config, "generate", 0)])
+    assert code == 2
+    assert "needs stage 'ingest' of iteration 0 first" in printed
+
+
+def stage(config: Path, name: str, iteration: int) -> list[str]:
+    return ["stage", name, str(config), "--iteration", str(iteration)]
+
+
+def here(config: Path, name: str, iteration: int = 0) -> None:
+    code, printed = call([sys.executable, "-m", "jobs", *stage(config, name, iteration)])
+    assert code == 0, printed
+
+
+def spark_submit(master: str, config: Path, name: str, iteration: int = 0) -> None:
+    from jobs.delta_jars import delta_jars
+
+    jars = ",".join(str(jar) for jar in delta_jars())
+    code, printed = call(
+        [
+            str(BIN / "spark-submit"),
+            *("--master", master, "--jars", jars, "--driver-memory", "1g"),
+            *("--conf", "spark.executor.memory=1g", "--conf", "spark.driver.host=127.0.0.1"),
+            "jobs/__main__.py",
+            *stage(config, name, iteration),
+        ]
+    )
+    assert code == 0, printed
+
+
+def ray_submit(address: str, config: Path, name: str, iteration: int = 0) -> None:
+    code, printed = call(
+        [
+            *(str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", "."),
+            *("--", sys.executable, "-m", "jobs", *stage(config, name, iteration)),
+        ]
+    )
+    assert code == 0, printed
+    assert "succeeded" in printed
+
+
+def call(command: list[str]) -> tuple[int, str]:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def environment() -> dict[str, str]:
+    from jobs.java import java_home
+
+    return {
+        **os.environ,
+        "JAVA_HOME": str(java_home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "disabled",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+@contextmanager
+def spark_cluster(folder: Path) -> Iterator[str]:
+    """A master and a worker with two cores; the master's address."""
+    import pyspark
+
+    spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    port = free_port()
+    master = f"spark://127.0.0.1:{port}"
+    place = ["--host", "127.0.0.1", "--webui-port", "0"]
+    with (
+        running([str(spark_class), f"{_DEPLOY}.master.Master", *place, "--port", str(port)]),
+        waited(port),
+        running(
+            [
+                *(str(spark_class), f"{_DEPLOY}.worker.Worker", *place),
+                *("--cores", "2", "--memory", "1g", "--work-dir", str(folder / "work"), master),
+            ]
+        ),
+    ):
+        yield master
+
+
+_DEPLOY = "org.apache.spark.deploy"
+
+
+@contextmanager
+def ray_head(folder: Path) -> Iterator[str]:
+    """A head with two cores and its dashboard; the dashboard's address."""
+    port = free_port()
+    command = [
+        *(str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "2"),
+        *("--port", str(free_port()), "--dashboard-port", str(port), "--include-dashboard", "true"),
+        *("--object-store-memory", "100000000", "--disable-usage-stats"),
+    ]
+    with running(command), waited(port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+@contextmanager
+def waited(port: int, seconds: float = 60) -> Iterator[None]:
+    """Wait until something listens on the port."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on {port}"
+            time.sleep(0.2)
+    yield
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
