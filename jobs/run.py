@@ -61,17 +61,22 @@ class _Door:
 
     @contextmanager
     def started(self) -> Iterator[None]:
-        """Start what takes seconds: Python imports and JVM starts overlap with each other.
+        """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
+
+        One thread imports at a time: two that import one package deadlock or see half of it.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
         """
         preflight(self.config)
-        log = stderr_to_log(self.sessions.log_folder)
-        with log, ThreadPoolExecutor(max_workers=3) as starting:
-            starting.submit(self.sessions.spark)
-            starting.submit(self.gate.warm_up)
-            starting.submit(self.follower.warm_up)
+        with stderr_to_log(self.sessions.log_folder):
+            import pyspark.sql  # noqa: F401 - before the thread that uses it
+
+            with ThreadPoolExecutor(max_workers=1) as starting:
+                session = starting.submit(self.sessions.spark)
+                self.gate.warm_up()
+                self.follower.warm_up()
+                session.result()
             yield
 
     def finish(self) -> None:
