@@ -16,7 +16,7 @@ from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.one_stage import run_one_stage
+from pipelines.one_stage import SPARK_STAGES, run_one_stage
 from pipelines.progress import Progress, for_terminal
 from pipelines.report import print_report, report
 from pipelines.rest_em import rest_em
@@ -44,7 +44,7 @@ def run_stage(config: RunConfig, stage: str, iteration: int) -> None:
     Raises:
         RestEMError: as for `run`; or a stage before it was not run.
     """
-    with _opened(config) as door, door.started():
+    with _opened(config) as door, door.started(spark=stage in SPARK_STAGES):
         run_one_stage(door.lake, door.stages, stage, iteration, config.num_iterations)
 
 
@@ -60,10 +60,13 @@ class _Door:
     follower: Follower
 
     @contextmanager
-    def started(self) -> Iterator[None]:
+    def started(self, *, spark: bool = True) -> Iterator[None]:
         """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
 
         One thread imports at a time: two that import one package deadlock or see half of it.
+
+        Args:
+            spark: whether the work needs Spark for sure; if not, it is started when asked for.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
@@ -73,10 +76,11 @@ class _Door:
             import pyspark.sql  # noqa: F401 - before the thread that uses it
 
             with ThreadPoolExecutor(max_workers=1) as starting:
-                session = starting.submit(self.sessions.spark)
+                session = starting.submit(self.sessions.spark) if spark else None
                 self.gate.warm_up()
                 self.follower.warm_up()
-                session.result()
+                if session is not None:
+                    session.result()
             yield
 
     def finish(self) -> None:

@@ -29,6 +29,8 @@ STAGE_NAMES = (
     "improve",
 )
 
+SPARK_STAGES = ("ingest", "render", "evaluate", "select", "curate")
+
 
 class _Done(Exception):
     """Ends the loop after the stage that was asked for."""
