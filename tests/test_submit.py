@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,8 +149,12 @@ def ray_head() -> Iterator[str]:
         *("--port", str(free_port()), "--dashboard-port", str(port), "--include-dashboard", "true"),
         *("--object-store-memory", "100000000", "--disable-usage-stats"),
     ]
-    with running(command), waited(port):
-        yield f"http://127.0.0.1:{port}"
+    try:
+        with running(command), waited(port):
+            yield f"http://127.0.0.1:{port}"
+    finally:
+        # A head that was stopped stays noted here, and plain `ray.init()` calls would look for it.
+        Path(tempfile.gettempdir(), "ray", "ray_current_cluster").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def ray_cluster() -> Iterator[None]:
     root = Path(__file__).resolve().parents[2]
     os.environ["RAY_AUTH_MODE"] = "disabled"
     ray.init(
+        address="local",
         num_cpus=2,
         object_store_memory=100_000_000,
         include_dashboard=False,

@@ -233,7 +233,7 @@ def test_ray_data_gives_the_verdicts_that_the_driver_gives(
     expected, _, _ = run(config(), drawn, asked, done, here)
     monkeypatch.setattr(scoring, "LOCAL_SAMPLES", 100)
     monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 64)
-    ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False)
+    ray.init(address="local", num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False)
     try:
         rows, measures, _ = run(config(), drawn, asked, done, there)
     finally:
