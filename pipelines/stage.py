@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,4 +104,3 @@ class StreamStage:
 
 
 Stage = SparkStage | ArrowStage | StreamStage
-StageInputs = tuple[Any, ...]

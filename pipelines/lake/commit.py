@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import LakeError
 from pipelines.lake.files import PartitionWriter
 from pipelines.stage import WrittenFile
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 
 def committed_transaction(writer: PartitionWriter, app_id: str) -> int:
@@ -24,18 +27,12 @@ def committed_transaction(writer: PartitionWriter, app_id: str) -> int:
     uri, options = writer.location.table(writer.table.name), writer.location.storage_options
     if not DeltaTable.is_deltatable(uri, storage_options=options):
         return 0
-    table = DeltaTable(uri, storage_options=options)
-    return int(table.transaction_version(app_id) or 0)
+    return int(_newest(writer).transaction_version(app_id) or 0)
 
 
 def latest_version(writer: PartitionWriter) -> int:
     """The table's newest version."""
-    from deltalake import DeltaTable
-
-    table = DeltaTable(
-        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
-    )
-    return int(table.version())
+    return int(_newest(writer).version())
 
 
 def commit(
@@ -60,12 +57,10 @@ def commit(
     Raises:
         LakeError: another process committed the same transaction at the same time.
     """
-    from deltalake import CommitProperties, DeltaTable, Transaction
+    from deltalake import CommitProperties, Transaction
     from deltalake.exceptions import CommitFailedError
 
-    table = DeltaTable(
-        writer.location.table(writer.table.name), storage_options=writer.location.storage_options
-    )
+    table = _newest(writer)
     app_id, version = transaction
     if (table.transaction_version(app_id) or 0) >= version:
         return int(table.version())
@@ -90,6 +85,13 @@ def commit(
         ) from None
     table.update_incremental()
     return int(table.version())
+
+
+def _newest(writer: PartitionWriter) -> DeltaTable:
+    from deltalake import DeltaTable
+
+    uri, options = writer.location.table(writer.table.name), writer.location.storage_options
+    return DeltaTable(uri, storage_options=options)
 
 
 def _add(file: WrittenFile, partition: dict[str, str]) -> Any:

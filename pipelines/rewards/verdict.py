@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.rewards import CORRECT, VERDICTS
+from schemas.rewards import VERDICTS
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,3 @@ class Verdict:
 
 RewardFunction = Callable[[str, str], Verdict]
 """`reward(solution, reference) -> Verdict`; pure: no files, network or state."""
-
-IS_CORRECT = Verdict(1.0, CORRECT)
