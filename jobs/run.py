@@ -18,7 +18,7 @@ from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.one_stage import SPARK_STAGES, run_one_stage
 from pipelines.progress import Progress, for_terminal
-from pipelines.report import print_report, report
+from pipelines.report import Report, has_report, report, show_report, write_report
 from pipelines.rest_em import rest_em
 from pipelines.stages import Stages
 from pipelines.tracking import tracker_of
@@ -31,11 +31,14 @@ def run(config: RunConfig) -> None:
         RestEMError: anything the user can cause; see pipelines/errors.py.
     """
     with _opened(config) as door:
-        if not door.lake.is_complete([(config.num_iterations, "evaluate")]):
-            with door.started():
+        if not door.is_finished:
+            with door.started(spark=not door.is_sealed):
+                # Of a run that is sealed and was killed before its end, this tells the tracker.
                 rest_em(door.lake, door.stages, config.num_iterations)
-            door.finish()
-    print_report(config)
+            made = door.finish()
+        else:
+            made = report(door.reader, config)
+    show_report(made)
 
 
 def run_stage(config: RunConfig, stage: str, iteration: int) -> None:
@@ -58,6 +61,21 @@ class _Door:
     sessions: Sessions
     gate: ExpectationGate
     follower: Follower
+
+    @property
+    def reader(self) -> LakeReader:
+        """The lake, read-only."""
+        return LakeReader(Location.of(self.config.lake))
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the loop's last stage is sealed."""
+        return self.lake.is_complete([(self.config.num_iterations, "evaluate")])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether what the run leaves beside its tables is there too."""
+        return self.is_sealed and has_report(self.config)
 
     @contextmanager
     def started(self, *, spark: bool = True) -> Iterator[None]:
@@ -83,12 +101,13 @@ class _Door:
                     session.result()
             yield
 
-    def finish(self) -> None:
+    def finish(self) -> Report:
         """Write what the run leaves beside its tables, and show it to the tracker."""
         self.gate.write_data_docs()
-        reader = LakeReader(Location.of(self.config.lake))
-        report(reader, self.config)
-        self.follower.finish(reader)
+        made = report(self.reader, self.config)
+        self.follower.finish(self.reader)
+        write_report(made, self.config)  # Last: it says that all of this was done.
+        return made
 
 
 @contextmanager

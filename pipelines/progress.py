@@ -77,11 +77,15 @@ class _LineTask:
         self._what, self._total, self._unit, self._every, self._say = what, total, unit, every, say
         self._start = self._last = time.monotonic()
         self._done, self._note = 0, ""
+        self._first: tuple[float, int] | None = None
+        """When the first units were done, and how many: engines take long to start."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
         self._done += count
         self._note = note or self._note
         now = time.monotonic()
+        if self._first is None and count:
+            self._first = now, count
         if now - self._last >= self._every:
             self._last = now
             self._say(self._line(now))
@@ -92,13 +96,31 @@ class _LineTask:
         self._say(f"{self._what}: {self._done:,} {self._unit} in {seconds:.0f} s{note}")
 
     def _line(self, now: float) -> str:
-        rate = self._done / max(now - self._start, 1e-9)
         parts = [f"{self._what}: {self._done:,}"]
         if self._total:
-            left = (self._total - self._done) / max(rate, 1e-9)
             parts = [f"{self._what}: {self._done:,}/{self._total:,} {self._unit}"]
-            parts.append(f"{rate:.1f}/s, {left:.0f} s left")
+            rate = self._rate(now)
+            if rate:
+                left = (self._total - self._done) / rate
+                parts.append(f"{rate:.1f}/s, {duration(left)} left")
         return ", ".join([*parts, self._note] if self._note else parts)
+
+    def _rate(self, now: float) -> float:
+        """Units a second since the first ones were done; over all the time while those are all."""
+        began, count = self._first or (self._start, 0)
+        if self._done == count:
+            began, count = self._start, 0
+        return (self._done - count) / max(now - began, 1e-9)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class _Say(Protocol):

@@ -29,6 +29,8 @@ Verdicts = Mapping[str, bool]
 """Problem -> whether its greedy test solution is correct."""
 
 _NONE = "–"
+_WIDTH = 140
+_REPORT_FILE = "report.txt"
 _STAGES = ("ingest", "render", "generate", "score", "evaluate", "select", "curate", "improve")
 
 
@@ -82,16 +84,29 @@ class Report:
             console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
-def print_report(config: RunConfig) -> None:
-    """Show the run's report on the screen, and write its picture into the run's folder."""
+def show_report(made: Report) -> None:
+    """Show a report on the screen."""
     from rich.console import Console
 
-    from pipelines.lake.location import Location
-    from pipelines.lake.reader import LakeReader
-
     # Piped output has no width of its own; 80 columns would break the table's lines.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    report(LakeReader(Location.of(config.lake)), config).print(console)
+    made.print(Console(width=None if sys.stdout.isatty() else _WIDTH))
+
+
+def write_report(made: Report, config: RunConfig) -> Path:
+    """Keep the report as text in the run's folder."""
+    from rich.console import Console
+
+    path = config.folder / _REPORT_FILE
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        made.print(Console(file=file, width=_WIDTH, color_system=None))
+    partial.replace(path)
+    return path
+
+
+def has_report(config: RunConfig) -> bool:
+    """Whether the run's report was kept, which is the last thing that a run does."""
+    return (config.folder / _REPORT_FILE).exists()
 
 
 def report(reader: Reader, config: RunConfig) -> Report:
@@ -190,7 +205,7 @@ def seconds_table(stages: Sequence[Row]) -> Table:
     return table
 
 
-def as_text(table: Table, width: int = 140) -> str:
+def as_text(table: Table, width: int = _WIDTH) -> str:
     """A table as plain text."""
     import io
 

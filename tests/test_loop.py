@@ -142,6 +142,30 @@ def test_the_same_command_again_changes_nothing_and_shows_the_result(
     assert [line for line in again.splitlines() if "│" in line or "|" in line] == table
 
 
+def test_a_run_that_was_killed_after_its_last_table_is_finished_by_the_next_start(
+    project: tuple[Path, str],
+) -> None:
+    import mlflow
+
+    folder, printed = project
+    report = folder / "data" / "runs" / "tiny" / "report.txt"
+    assert report.read_text().strip() in printed
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'restem'")
+    (run,) = client.search_runs(
+        [experiment.experiment_id], "tags.`restem.run` = 'tiny' and attributes.run_name = 'tiny'"
+    )
+    assert run.info.status == "FINISHED"
+    before = rows(folder, "SELECT * FROM stages ORDER BY iteration, stage")
+    report.unlink()
+    client.update_run(run.info.run_id, status="RUNNING")
+    code, again = restem("run", str(folder / "tiny.yaml"))
+    assert code == 0, again
+    assert report.read_text().strip() in again
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    assert rows(folder, "SELECT * FROM stages ORDER BY iteration, stage") == before
+
+
 def test_a_changed_setting_under_the_same_name_is_refused_with_the_difference(
     project: tuple[Path, str],
 ) -> None:

@@ -184,7 +184,7 @@ class Lake:
         if committed_transaction(writer, transaction[0]) >= transaction[1]:
             # Committed, and then killed before the seal: check what is there, and seal it.
             snapshot = current(self.location, table, self.config.name, iteration)
-            self._check(table, iteration, stage, snapshot.arrow(), inputs, snapshot.version)
+            self._check(iteration, stage, snapshot, inputs)
             return snapshot
         if isinstance(stage, ArrowStage):
             rows = writer.complete(stage.function(*inputs))
@@ -266,25 +266,22 @@ class Lake:
             sequence += 1
             commit(writer, files, "append", (app_id, sequence), message)
         snapshot = current(self.location, table, self.config.name, iteration)
-        rows: Any
-        if snapshot.count() > self.config.gate.max_pandas_rows:
-            rows = snapshot.spark(self.engines.spark())
-        else:
-            rows = snapshot.arrow()
-        self._check(table, iteration, stage, rows, inputs, snapshot.version)
+        self._check(iteration, stage, snapshot, inputs)
         return snapshot
 
     def _check(
         self,
-        table: Table,
         iteration: int,
         stage: Stage,
-        rows: Any,
+        snapshot: TableSnapshot,
         inputs: Sequence[TableSnapshot],
-        version: int,
     ) -> None:
+        """Check what is committed already: in Spark if it is much."""
+        many = snapshot.count() > self.config.gate.max_pandas_rows
+        rows = snapshot.spark(self.engines.spark()) if many else snapshot.arrow()
+        table = snapshot.table
         report = self._passed(table, iteration, stage, rows, inputs)
-        self._books.record_checks(table, iteration, stage.name, version, report.results)
+        self._books.record_checks(table, iteration, stage.name, snapshot.version, report.results)
 
     def _passed(
         self,
