@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pipelines.cache import cache_folder
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.errors import MachineError
+from pipelines.lake.location import Location
 from pipelines.progress import Progress
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Sessions:
             if self._spark is None:
                 self._spark = spark_session(self._config.spark, self.log_folder)
                 self._open.callback(self._spark.stop)
+                if self._config.spark.remote is None:
+                    require_file_system(self._spark, self._config.lake.uri)
             return self._spark
 
     def start_ray(self) -> None:
@@ -138,6 +141,28 @@ def spark_conf(config: SparkConfig) -> dict[str, str]:
     else:
         conf["spark.jars"] = ",".join(jars)
     return {**conf, **config.conf}
+
+
+def require_file_system(session: SparkSession, uri: str) -> None:
+    """Check that Spark has what it takes to reach a lake in an object store.
+
+    Raises:
+        MachineError: the store's connector is missing, or the store refuses Spark.
+    """
+    if Location.at(uri, {}).is_local:
+        return
+    from py4j.protocol import Py4JError
+
+    try:
+        path = session._jvm.org.apache.hadoop.fs.Path(uri)
+        path.getFileSystem(session._jsc.hadoopConfiguration()).exists(path)
+    except Py4JError as error:
+        java = getattr(error, "java_exception", None)
+        reason = str(java or error).strip().splitlines()[0][:200]
+        raise MachineError(
+            f"lake.uri: Spark cannot reach {uri} ({reason}); name the store's connector and its "
+            "settings in spark.conf, as jobs/README.md shows"
+        ) from None
 
 
 def _prepare_java(config: SparkConfig) -> None:

@@ -26,21 +26,44 @@ from tests.tiny_loop import ROOT, write_project
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
+ONE_ITERATION = "num_iterations=1"
 
 
-def test_stages_run_as_jobs_of_their_own_on_spark_and_ray_clusters(tmp_path: Path) -> None:
-    config = write_project(tmp_path)
-    with spark_cluster(tmp_path) as master:
+def test_stages_and_whole_runs_are_submitted_to_spark_and_ray_clusters(tmp_path: Path) -> None:
+    """Every stage as a job of its own, up to the first policy; then the rest as one Ray job."""
+    config = write_project(tmp_path, training={"launcher": "ray"})
+    with spark_cluster(tmp_path) as master, ray_head() as address:
         spark_submit(master, config, "ingest")
         here(config, "base_policy")
         spark_submit(master, config, "render")
-    with ray_head() as address:
-        ray_submit(address, config, "generate")
+        ray_submit(address, stage(config, "generate", 0))
+        ray_submit(address, stage(config, "score", 0))
+        for name, iteration in (("evaluate", 0), ("select", 1), ("curate", 1)):
+            spark_submit(master, config, name, iteration)
+        ray_submit(address, stage(config, "improve", 1))
+        before = seals(tmp_path)
+        ray_submit(address, ["run", str(config), "--set", ONE_ITERATION])
+    assert set(before) == {
+        *((0, name) for name in ("ingest", "base_policy", "render", "generate", "score")),
+        *((0, "evaluate"), (1, "select"), (1, "curate"), (1, "improve")),
+    }
+    after = seals(tmp_path)
+    assert before.items() <= after.items(), "a stage that was sealed was run again"
+    made = {key for key in after if key not in before}
+    assert made == {(1, name) for name in ("render", "generate", "score", "evaluate")}
     reader = LakeReader(Location(str(tmp_path / "lake")))
-    sealed = {row["stage"]: row["rows"] for row in reader.arrow("stages").to_pylist()}
-    assert set(sealed) == {"ingest", "base_policy", "render", "generate"}
     (asked,) = reader.sql("SELECT sum(num_samples) AS n FROM prompts").to_pylist()
-    assert sealed["generate"] == asked["n"] > 0
+    (drawn,) = reader.sql(
+        "SELECT count(*) AS n, count(DISTINCT sample_id) AS ids FROM samples"
+    ).to_pylist()
+    assert drawn == {"n": asked["n"], "ids": asked["n"]}
+
+
+def seals(folder: Path) -> dict[tuple[int, str], object]:
+    """(iteration, stage) -> when it was sealed."""
+    rows = LakeReader(Location(str(folder / "lake"))).arrow("stages").to_pylist()
+    assert len(rows) == len({(row["iteration"], row["stage"]) for row in rows})
+    return {(row["iteration"], row["stage"]): row["committed_at"] for row in rows}
 
 
 def test_a_stage_without_its_inputs_says_which_stage_to_run_first(tmp_path: Path) -> None:
@@ -51,7 +74,7 @@ def test_a_stage_without_its_inputs_says_which_stage_to_run_first(tmp_path: Path
 
 
 def stage(config: Path, name: str, iteration: int) -> list[str]:
-    return ["stage", name, str(config), "--iteration", str(iteration)]
+    return ["stage", name, str(config), "--iteration", str(iteration), "--set", ONE_ITERATION]
 
 
 def here(config: Path, name: str, iteration: int = 0) -> None:
@@ -75,11 +98,11 @@ def spark_submit(master: str, config: Path, name: str, iteration: int = 0) -> No
     assert code == 0, printed
 
 
-def ray_submit(address: str, config: Path, name: str, iteration: int = 0) -> None:
+def ray_submit(address: str, arguments: list[str]) -> None:
     code, printed = call(
         [
             *(str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", "."),
-            *("--", sys.executable, "-m", "jobs", *stage(config, name, iteration)),
+            *("--", sys.executable, "-m", "jobs", *arguments),
         ]
     )
     assert code == 0, printed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,27 @@ def save_checkpoint(
     tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+@contextmanager
+def stored_as(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """While this lasts, the weights are those that a checkpoint of this number format will hold.
+
+    A policy is judged as it is handed on: an M-step of few steps moves many weights by less than
+    bfloat16 can tell apart, so the rounded policy can answer quite differently.
+    """
+    import torch
+
+    with torch.no_grad():
+        exact = [weight.clone() for weight in model.parameters()]
+        for weight in model.parameters():
+            weight.copy_(weight.to(dtype))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, kept in zip(model.parameters(), exact, strict=True):
+                weight.copy_(kept)
 
 
 def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

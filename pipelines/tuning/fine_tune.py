@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.hardware import native_dtype
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
-from pipelines.tuning.checkpoint import save_checkpoint
+from pipelines.tuning.checkpoint import save_checkpoint, stored_as
 from pipelines.tuning.greedy import GreedySettings, greedy_solutions
 from pipelines.tuning.job import (
     RESULT_FILE,
@@ -140,7 +140,7 @@ class Tuner:
         self.optimizer.zero_grad(set_to_none=True)
         mine = self.validation[self.workers.rank :: self.workers.world_size]
         settings = GreedySettings(self.job.stop, self.job.max_tokens)
-        with self._autocast():
+        with stored_as(self.model, self.start_dtype), self._autocast():
             solutions = greedy_solutions(self.model, self.tokenizer, [q for q, _ in mine], settings)
         rewards = self.score(list(zip(solutions, [answer for _, answer in mine], strict=True)))
         (total,) = self.workers.sum_numbers(float(sum(rewards)))

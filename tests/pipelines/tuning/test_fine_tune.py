@@ -159,3 +159,46 @@ def test_validation_reward_is_the_mean_over_its_problems(start: Path, tmp_path: 
     result = run(write_job(tmp_path, start, validation=True), score)
     assert result.validation_reward == 1 / len(VALIDATION)
     assert [answer for _, answer in seen[: len(VALIDATION)]] == [answer for _, answer in VALIDATION]
+
+
+def test_the_policy_judged_on_validation_is_the_one_that_is_handed_on(
+    start: Path, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from pipelines.tuning.greedy import GreedySettings, greedy_solutions
+
+    judged: list[list[str]] = []
+
+    def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
+        judged.append([solution for solution, _ in pairs])
+        return [0.5] * len(pairs)
+
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=1)
+    job = write_job(tmp_path, start, validation=True, improve=improve)
+    result = run(job, score)
+    # The checkpoint is in bfloat16, as the start is; training is in float32.
+    stored = AutoModelForCausalLM.from_pretrained(result.checkpoint, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(result.checkpoint)
+    settings = GreedySettings(job.stop, job.max_tokens)
+    questions = [question for question, _ in VALIDATION]
+    assert judged == [greedy_solutions(stored, tokenizer, questions, settings)]
+
+
+def test_judging_a_policy_leaves_the_trained_weights_as_they_are(start: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from pipelines.tuning.checkpoint import stored_as
+
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 1e-5
+    exact = [weight.clone() for weight in model.parameters()]
+    with stored_as(model, torch.bfloat16):
+        rounded = [weight.clone() for weight in model.parameters()]
+    for weight, before, inside in zip(model.parameters(), exact, rounded, strict=True):
+        assert torch.equal(weight, before)
+        assert torch.equal(inside, before.to(torch.bfloat16).float())

@@ -1,0 +1,85 @@
+"""A real S3 server on this machine, for tests: moto's.
+
+In a process of its own: delta-rs holds Python's lock while it waits for an answer.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REGION = "us-east-1"
+KEY, SECRET = "test-key", "test-secret"
+BUCKET = "lake-bucket"
+
+
+@contextmanager
+def s3_lake() -> Iterator[dict[str, Any]]:
+    """The `lake` section of a configuration whose tables are in a bucket of their own."""
+    port = _free_port()
+    server = subprocess.Popen(
+        [str(Path(sys.executable).parent / "moto_server"), "--host", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        endpoint = f"http://127.0.0.1:{port}"
+        _wait_for(port, server)
+        # A bucket is made by a plain PUT; moto asks for no signature.
+        made = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+        with urllib.request.urlopen(made, timeout=30):
+            yield {"uri": f"s3://{BUCKET}/lake", "storage_options": storage_options(endpoint)}
+    finally:
+        server.kill()
+        server.wait(timeout=30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert server.poll() is None, "moto_server has ended"
+            assert time.monotonic() < deadline, "moto_server does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def storage_options(endpoint: str) -> dict[str, str]:
+    """delta-rs's."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+
+
+def spark_conf(endpoint: str, jars: str) -> dict[str, str]:
+    """Spark's settings for the same server, with the jars of its connector."""
+    return {
+        "spark.jars": jars,
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "spark.hadoop.fs.s3a.endpoint": endpoint,
+        "spark.hadoop.fs.s3a.endpoint.region": REGION,
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.access.key": KEY,
+        "spark.hadoop.fs.s3a.secret.key": SECRET,
+    }
