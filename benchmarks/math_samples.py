@@ -46,9 +46,9 @@ class Sample:
 
 def read_math(path: Path, limit: int) -> list[Problem]:
     """The first problems of a JSONL file (or .gz) of `problem`, `type` and `solution`."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        rows = [json.loads(line) for line in lines][:limit]
+    content = path.read_bytes()
+    text = gzip.decompress(content) if path.suffix == ".gz" else content
+    rows = [json.loads(line) for line in text.splitlines()[:limit]]
     return [
         Problem(row["problem"], row["type"], row["solution"], answer)
         for row in rows

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,7 +121,7 @@ def _write(
         "reference": [problem.answer for problem in problems],
     }
     drawn = list(draw(problems, num_samples, seed=0))
-    samples = {
+    samples: dict[str, Sequence[Any]] = {
         "sample_id": [f"{n:08d}" for n in range(len(drawn))],
         "prompt_id": [f"prompt-{sample.problem}" for sample in drawn],
         "problem_id": [f"problem-{sample.problem}" for sample in drawn],
@@ -132,7 +132,7 @@ def _write(
     return _commit(config, SAMPLES, samples), _commit(config, PROMPTS, prompts)
 
 
-def _commit(config: RunConfig, table: Table, columns: dict[str, Sequence[Any]]) -> TableSnapshot:
+def _commit(config: RunConfig, table: Table, columns: Mapping[str, Sequence[Any]]) -> TableSnapshot:
     import pyarrow as pa
 
     number = len(next(iter(columns.values())))

@@ -76,7 +76,9 @@ def _opened(source: str) -> Iterator[IO[bytes]]:
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below; only opening it is guarded
     except OSError as error:
-        raise InputError(f"INPUT: cannot read {source} ({error.strerror}); check the path") from None
+        raise InputError(
+            f"INPUT: cannot read {source} ({error.strerror}); check the path"
+        ) from None
     with file:
         yield file
 

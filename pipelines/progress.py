@@ -70,9 +70,7 @@ class LineProgress:
 
     def say(self, line: str) -> None:
         """See Progress."""
-        print(  # noqa: T201 - this is the door
-            f"{time.strftime('%H:%M:%S')} {line}", flush=True, file=self._stream
-        )
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True, file=self._stream)
 
 
 class _LineTask:

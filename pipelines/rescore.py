@@ -208,9 +208,7 @@ class Rescorer:
         return found
 
 
-def rescoring(
-    verifier: Verifier, progress: Progress, start_ray: Callable[[], None]
-) -> ArrowStage:
+def rescoring(verifier: Verifier, progress: Progress, start_ray: Callable[[], None]) -> ArrowStage:
     """The `score` stage over all samples of an iteration, its verdicts in memory.
 
     They are committed at once, so that no reader sees two versions of a verifier side by side: a

@@ -192,9 +192,7 @@ def _chunks_by_ray(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[C
         compute=ray.data.ActorPoolStrategy(size=min(len(cpus), len(starts))),
     )
     # Without prefetching: a chunk is to be committed when it is there.
-    for batch in scored.iter_batches(
-        batch_size=None, batch_format="pyarrow", prefetch_batches=0
-    ):
+    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for pickled in batch["chunk"].to_pylist():
             chunk = pickle.loads(pickled)
             if isinstance(chunk, RestEMError):

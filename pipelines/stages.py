@@ -69,7 +69,7 @@ class Stages:
         if self.config.improve.start_from == "base":
             start = self._base(previous)
         folder = self.config.folder / f"policy-{iteration}"
-        return improve(self.config, folder, policy_of(start), self.progress)
+        return improve(self.config, folder, policy_of(start), self.progress, self.start_ray)
 
     def evaluate(self, policy: TableSnapshot) -> SparkStage:
         """Verdicts -> metrics with intervals."""

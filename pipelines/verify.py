@@ -84,13 +84,13 @@ def check_rows(source: IO[bytes], name: str) -> int:
     for number, line in _lines(source):
         try:
             row = read_row(line)
-            if row.id in first_line:
-                raise _BadRow(
-                    f"id must be the row's own, but line {first_line[row.id]} has {_shown(row.id)} too"
-                )
-            first_line[row.id] = number
         except _BadRow as error:
             bad.append(f"{name}: line {number}: {error}")
+            continue
+        first = first_line.setdefault(row.id, number)
+        if first != number:
+            rule = f"id must be the row's own, but line {first} has {_shown(row.id)} too"
+            bad.append(f"{name}: line {number}: {rule}")
     if bad:
         more = f"\n... and {len(bad) - _SHOWN} more bad lines" if len(bad) > _SHOWN else ""
         raise InputError("\n".join(bad[:_SHOWN]) + f"{more}\nnothing was scored; correct the file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,10 @@ def call(*arguments: object, given: str | None = None) -> Result:
     return CliRunner().invoke(app, ["verify", *map(str, arguments)], input=given)
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def rows(text: str) -> list[tuple[object, str]]:
     return [(row["id"], row["verdict"]) for row in map(json.loads, text.splitlines())]
 
@@ -41,7 +44,7 @@ def test_a_file_is_scored_into_another(source: Path) -> None:
     assert rows(target.read_text()) == [(7, "correct"), ("b", "wrong")]
     assert f"2 verdicts in {target}: 1 correct, 1 wrong" in result.stderr
     assert result.stdout == ""
-    assert sorted(os.listdir(source.parent)) == ["in.jsonl", "out.jsonl"]
+    assert names(source.parent) == ["in.jsonl", "out.jsonl"]
 
 
 def test_streams_hold_rows_and_nothing_else(source: Path) -> None:
@@ -66,7 +69,7 @@ def test_a_bad_row_leaves_the_output_as_it_was(source: Path) -> None:
     assert result.exit_code == 2
     assert f"{source}: line 3: reference is required; add it" in result.stderr
     assert target.read_text() == "of an earlier call"
-    assert sorted(os.listdir(source.parent)) == ["in.jsonl", "out.jsonl"]
+    assert names(source.parent) == ["in.jsonl", "out.jsonl"]
 
 
 def test_a_device_is_written_and_not_replaced(source: Path) -> None:
@@ -96,4 +99,4 @@ def test_what_cannot_be_used_is_refused(source: Path, arguments: list[str], mess
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert source.read_text() == before
-    assert os.listdir(source.parent) == ["in.jsonl"]
+    assert names(source.parent) == ["in.jsonl"]

@@ -77,6 +77,16 @@ def test_the_new_verdicts_replace_the_old_ones_whose_version_stays_readable(run:
     assert done.table_after is not None
     assert verdicts(run) == BY_LENIENT
     assert verdicts(run, version=done.table_before) == BY_STRICT
+    moved = run.reader.rows(
+        "SELECT o.verdict, n.verdict AS now, count(*) AS samples FROM "
+        f"rewards_v{done.table_before} o JOIN rewards n USING (run_id, iteration, sample_id) "
+        "WHERE o.verdict <> n.verdict GROUP BY 1, 2 ORDER BY 3",
+        "r",
+    )
+    assert [tuple(row.values()) for row in moved] == [
+        ("correct", "wrong", 1),
+        ("wrong", "correct", 2),
+    ]
     seals = run.reader.rows("SELECT * FROM stages WHERE stage = 'score' ORDER BY attempt")
     assert [(seal["attempt"], seal["version"]) for seal in seals] == [
         (1, done.table_before),
@@ -203,8 +213,12 @@ def test_samples_are_not_touched(run: ScoredRun) -> None:
 
 
 def test_a_changed_reward_is_a_change_though_the_verdict_is_the_same() -> None:
-    rows = [{"sample_id": f"s{n}", "reward": float(n)} for n in range(3)]
-    before = arrow(REWARDS, *rows)
-    again = [{**row, "reward": row["reward"] + (row["sample_id"] == "s1")} for row in rows]
-    after = pa.concat_tables([arrow(REWARDS, row) for row in reversed(again)])
+    def judged(*rewards: float) -> list[pa.Table]:
+        return [
+            arrow(REWARDS, {"sample_id": f"s{n}", "reward": reward})
+            for n, reward in enumerate(rewards)
+        ]
+
+    before = pa.concat_tables(judged(0.0, 1.0, 2.0))
+    after = pa.concat_tables(reversed(judged(0.0, 2.0, 2.0)))
     assert [(row["sample_id"], row["reward_before"], row["reward"]) for row in moved_verdicts(before, after)] == [("s1", 1.0, 2.0)]  # fmt: skip
