@@ -1,8 +1,9 @@
 """Samples as a model would draw them for MATH, made from the data set's own solutions.
 
 For each problem some samples are right and some wrong, in a share of the problem's own. A right one
-is the reference solution from one of its sentences on, its answer written as it is or in another
-way; a wrong one ends in one of a few answers that keep coming back, as a model's do: another
+is the reference solution with another opening and some sentences left out, so that long solutions
+are hardly ever equal and short ones are now and then; its answer is written as it is or in another
+way. A wrong one ends in one of a few answers that keep coming back, as a model's do: another
 problem's answer of the same subject, or a near miss of the right one. Some are cut off, and some
 state no answer.
 """
@@ -20,6 +21,18 @@ from pathlib import Path
 from pipelines.rewards.extraction import boxed
 
 _SHARE_CUT, _SHARE_SILENT, _SHARE_REWRITTEN = 0.04, 0.03, 0.15
+_SHARE_LEFT_OUT = 0.15
+"""Of the sentences before the answer's."""
+_OPENINGS = (
+    "",
+    "First, note the following. ",
+    "Let's think step by step. ",
+    "We start from what is given. ",
+    "We solve this in a few steps. ",
+    "To begin with, ",
+    "Let us see. ",
+    "Here is one way to do it. ",
+)
 _NUM_WRONG = 6
 """Different wrong answers of a problem; the first comes back most."""
 
@@ -77,7 +90,8 @@ def _wrong_answers(
     problem: Problem, answers: dict[str, list[str]], rng: random.Random
 ) -> list[str]:
     others = rng.choices(answers[problem.subject], k=_NUM_WRONG)
-    near = [_one_more(problem.answer), f"-{problem.answer}"]
+    is_number = problem.answer[:1].isdigit() or problem.answer.startswith(r"\frac")
+    near = [_one_more(problem.answer), f"-{problem.answer}" if is_number else "1"]
     mixed = [near[0], others[0], near[1], *others[1:]]
     return [other for other in mixed if other != problem.answer] + ["0"] * _NUM_WRONG
 
@@ -98,8 +112,9 @@ def _worded(problem: Problem, answer: str, rng: random.Random) -> tuple[str, str
     text = problem.solution.replace(given, rf"\boxed{{{answer}}}")
     if given not in problem.solution:
         text = rf"{text.replace('boxed', 'text')} The answer is \boxed{{{answer}}}."
-    sentences = text.split(". ")
-    text = ". ".join(sentences[rng.randrange(len(sentences)) :])
+    *before, last = text.split(". ")
+    kept = [sentence for sentence in before if rng.random() >= _SHARE_LEFT_OUT]
+    text = rng.choice(_OPENINGS) + ". ".join([*kept, last])
     chance = rng.random()
     if chance < _SHARE_CUT:
         return text[: int(len(text) * rng.uniform(0.3, 0.9))], "length"

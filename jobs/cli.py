@@ -221,11 +221,18 @@ def rescore(
 
 @app.command()
 def verify(
-    reward: Annotated[str, typer.Argument(help="math_answer, ..., or python:module:function.")],
-    input: Annotated[  # noqa: A002
-        str, typer.Argument(help="JSONL of id, reference, solution; - is standard input.")
+    reward: Annotated[
+        str, typer.Argument(metavar="REWARD", help="math_answer, ..., or python:module:function.")
     ],
-    output: Annotated[str, typer.Argument(help="JSONL of verdicts; - is standard output.")],
+    input: Annotated[  # noqa: A002
+        str,
+        typer.Argument(
+            metavar="INPUT", help="JSONL of id, reference, solution; - is standard input."
+        ),
+    ],
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="JSONL of verdicts; - is standard output.")
+    ],
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An option of the reward, the value in YAML."),

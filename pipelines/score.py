@@ -282,8 +282,10 @@ def _report(task: Task, progress: Progress, chunks: list[Chunk]) -> None:
     verdicts = _verdicts(chunks)
     share = verdicts[CORRECT] / verdicts.total()
     task.advance(sum(chunks[-1].verdicts.values()), note=f"{share:.1%} correct")
+    told = {failure for chunk in chunks[:-1] for failure in chunk.failures}
     for failure in chunks[-1].failures:
-        progress.say(f"score: the checker failed: {failure}")
+        if failure not in told:
+            progress.say(f"score: the checker failed: {failure}")
 
 
 def _verdicts(chunks: list[Chunk]) -> Counter[str]:

@@ -285,6 +285,19 @@ def test_the_answer_of_differently_worded_solutions_is_examined_once(tmp_path: P
     assert [row["verdict"] for row in rows].count("correct") == 10
 
 
+def test_a_failure_of_the_checker_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 1)
+    drawn = samples(("a", "raise no luck"), ("a", "raise no luck"), ("a", "raise again"))
+    reward = config(function=f"{SAMPLES}:obeys")
+    _, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
+    assert heard == [
+        "score: the checker failed: raised RuntimeError: no luck",
+        "score: the checker failed: raised RuntimeError: again",
+    ]
+
+
 def test_a_problems_samples_lie_together(tmp_path: Path) -> None:
     drawn = samples(*[(prompt, "1") for prompt in "bababa"])
     run(config(), drawn, prompts(a="1", b="2"), committed([]), tmp_path)
