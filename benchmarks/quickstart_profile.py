@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.memory import descendants, private_bytes
 from pipelines.hardware import memory_gib, native_dtype, processor
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -104,36 +105,9 @@ def _peak_memory(process: subprocess.Popen[bytes]) -> float:
     """Largest sum of the resident, unshared memory of all the run's processes, in GiB."""
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(_private_bytes(pid) for pid in _descendants(process.pid)))
+        peak = max(peak, sum(private_bytes(pid) for pid in descendants(process.pid)))
         time.sleep(1.0)
     return peak / 2**30
-
-
-def _descendants(root: int) -> set[int]:
-    """The process, its children and theirs, and all of their sessions' and groups' processes."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        parents[int(stat.parent.name)] = int(fields[1])
-    found = {root}
-    grown = True
-    while grown:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        found |= more
-        grown = bool(more)
-    return found
-
-
-def _private_bytes(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    pss = next((line for line in text.splitlines() if line.startswith("Pss:")), "Pss: 0 kB")
-    return int(pss.split()[1]) * 1024
 
 
 def show(measured: Profile) -> None:

@@ -199,6 +199,59 @@ def explain(
 
 
 @app.command()
+def rescore(
+    run: Annotated[str, typer.Argument(help="The run; its samples stay as they are.")],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change; nothing is written.")
+    ] = False,
+) -> None:
+    """Judge a run's samples again with the verifier as it is now.
+
+    Prints the verdicts that changed, and what would change in the training sets.
+    """
+    reader = _reader(lake, storage)
+    reader.require_run(run)  # before the engines: a wrong name is told at once
+    from jobs.rescore import rescore as rescore_run
+
+    options = _pairs("--storage", "KEY=VALUE", storage)
+    rescore_run(reader, run, lake, options, dry_run=dry_run)
+
+
+@app.command()
+def verify(
+    reward: Annotated[
+        str, typer.Argument(metavar="REWARD", help="math_answer, ..., or python:module:function.")
+    ],
+    input: Annotated[  # noqa: A002
+        str,
+        typer.Argument(
+            metavar="INPUT", help="JSONL of id, reference, solution; - is standard input."
+        ),
+    ],
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="JSONL of verdicts; - is standard output.")
+    ],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the reward, the value in YAML."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds for one verdict; default: 5.")
+    ] = None,
+) -> None:
+    """Score the solutions of a file with any reward.
+
+    A row of OUTPUT for each of INPUT, in order: id, reward, verdict, extracted, milliseconds.
+    """
+    from jobs.verify import verify as verify_file
+
+    options = _pairs("--option", "KEY=VALUE", option)
+    verify_file(reward, input, output, options, timeout)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Two or more runs.")],
     lake: Lake = _HERE,

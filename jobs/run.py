@@ -119,5 +119,5 @@ def _opened(config: RunConfig) -> Iterator[_Door]:
         gate = ExpectationGate(config)
         follower = Follower(config, tracker_of(config, progress.say), progress)
         lake = stack.enter_context(open_lake(config, sessions, gate, follower))
-        stages = Stages(config, progress, sessions.spark)
+        stages = Stages(config, progress, sessions.spark, sessions.start_ray)
         yield _Door(config, lake, stages, sessions, gate, follower)

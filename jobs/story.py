@@ -30,6 +30,9 @@ def show_story(story: Story) -> None:
     _policies(out, story.policies, sample)
     _solution(out, sample)
     _verdicts(out, story.rewards)
+    if story.selected_on:
+        out.print("  judged again since it was selected, when it was:")
+        _each_verdict(out, story.selected_on)
     _selection(out, story)
     heading(out, "Sealed in")
     table(out, story.stages)
@@ -95,6 +98,10 @@ def _verdicts(out: Console, rewards: list[Row]) -> None:
     heading(out, "Verdict")
     if not rewards:
         out.print("  not scored yet")
+    _each_verdict(out, rewards)
+
+
+def _each_verdict(out: Console, rewards: list[Row]) -> None:
     for reward in rewards:
         out.print(
             f"  {reward['verdict']}, reward {reward['reward']:g}: extracted "

@@ -109,9 +109,11 @@ def _suite_order(item: tuple[tuple[str, str, int], object]) -> tuple[int, str, s
 def _greedy_test_scores(reader: LakeReader, run: str) -> dict[str, float]:
     """Problem -> 1.0 if the run's last evaluated policy solves it greedily, else 0.0."""
     rows = reader.rows(
-        "SELECT problem_id, avg(CASE WHEN verdict = 'correct' THEN 1.0 ELSE 0.0 END) AS solved "
-        "FROM sample_verdicts WHERE purpose = 'test' AND decoding = 'greedy' AND iteration = "
-        "(SELECT max(iteration) FROM evaluations) GROUP BY problem_id",
+        "SELECT s.problem_id, avg(CASE WHEN r.verdict = 'correct' THEN 1.0 ELSE 0.0 END) AS solved "
+        "FROM samples s JOIN evaluated_rewards r "
+        "ON r.iteration = s.iteration AND r.sample_id = s.sample_id "
+        "WHERE s.purpose = 'test' AND s.decoding = 'greedy' "
+        "AND s.iteration = (SELECT max(e.iteration) FROM evaluations e) GROUP BY s.problem_id",
         run,
     )
     return {row["problem_id"]: row["solved"] for row in rows}

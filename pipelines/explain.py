@@ -23,6 +23,9 @@ class Story:
     policies: list[Row]
     """The policy that drew it, then what that started from, back to the base model."""
     rewards: list[Row]
+    """The newest verdicts."""
+    selected_on: list[Row]
+    """The verdicts that the selection read, if the sample was judged again since; else empty."""
     selection: Row | None
     training_row: Row | None
     trained: Row | None
@@ -56,12 +59,14 @@ def explain(reader: LakeReader, sample_id: str, run: str | None = None) -> Story
     )
     policies = reader.rows("SELECT * FROM policies ORDER BY iteration", run_id)
     training_row = _first(of_sample("training_set", iteration + 1))
+    rewards, selected_on = of_sample("rewards", iteration), of_sample("selected_rewards", iteration)
     return Story(
         sample=sample,
         problem=_first(reader.rows(problem, run_id)),
         prompt=_first(reader.rows(prompt, run_id)),
         policies=_ancestry(policies, iteration),
-        rewards=of_sample("rewards", iteration),
+        rewards=rewards,
+        selected_on=[] if _versions(selected_on) == _versions(rewards) else selected_on,
         selection=_first(of_sample("selections", iteration + 1)),
         training_row=training_row,
         trained=_at(policies, iteration + 1) if training_row else None,
@@ -115,6 +120,10 @@ def _stages(reader: LakeReader, run_id: str, iteration: int, *, in_training: boo
         f"OR iteration = {iteration + 1} AND stage IN {after} ORDER BY committed_at, iteration",
         run_id,
     )
+
+
+def _versions(rewards: list[Row]) -> set[str]:
+    return {reward["verifier_version"] for reward in rewards}
 
 
 def _at(policies: list[Row], iteration: int) -> Row | None:

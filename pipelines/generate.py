@@ -27,14 +27,16 @@ def generate(
     config: RunConfig,
     policy: PolicyRef,
     progress: Progress,
+    start_ray: Callable[[], None],
     sampler_factory: SamplerFactory | None = None,
 ) -> StreamStage:
-    """The stage that makes `samples` from `prompts`; Ray must be initialized when it runs.
+    """The stage that makes `samples` from `prompts`.
 
     Args:
         config: the run's.
         policy: theta.
         progress: told the samples drawn.
+        start_ray: connects to Ray; called if there are prompts to answer.
         sampler_factory: makes the sampler in each engine's process; a vLLM engine if None.
 
     Raises (in the stage):
@@ -55,6 +57,7 @@ def generate(
         total = sum(sum(chunk["num_samples"].to_pylist()) for chunk in chunks)
         if not chunks:
             return
+        start_ray()
         factory = sampler_factory or partial(
             vllm_sampler, policy.checkpoint_uri, config.model, config.engine
         )

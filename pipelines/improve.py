@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,13 @@ VALIDATION_FILE = "validation.parquet"
 ON_VALIDATION = "purpose = 'validation' AND decoding = 'greedy'"
 
 
-def improve(config: RunConfig, folder: Path, start: PolicyRef, progress: Progress) -> ArrowStage:
+def improve(
+    config: RunConfig,
+    folder: Path,
+    start: PolicyRef,
+    progress: Progress,
+    start_ray: Callable[[], None],
+) -> ArrowStage:
     """The stage that fine-tunes a policy.
 
     Args:
@@ -37,6 +44,7 @@ def improve(config: RunConfig, folder: Path, start: PolicyRef, progress: Progres
         folder: where the policy's checkpoint, log and state go.
         start: the policy fine-tuned: the base model, unless the method says otherwise.
         progress: where the training shows itself.
+        start_ray: connects to Ray; called if the training is launched there.
 
     Raises (in the stage):
         StageFailed: D_i is empty, or the training failed.
@@ -46,6 +54,8 @@ def improve(config: RunConfig, folder: Path, start: PolicyRef, progress: Progres
     def make(training_set: Snapshot, prompts: Snapshot) -> pa.Table:
         began = time.monotonic()
         job = _prepare(config, folder, start, training_set, prompts)
+        if config.training.launcher == "ray":
+            start_ray()
         result = fine_tune(job, training_set.count(), progress)
         stage.measures.update(_measures(result, time.monotonic() - began))
         return _policy_row(result, start, training_set.version)

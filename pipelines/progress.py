@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,10 +54,11 @@ class LineProgress:
 
     Args:
         every: seconds between two lines of a task.
+        stream: where the lines go; default: standard output as it is then.
     """
 
-    def __init__(self, every: float = 15.0) -> None:
-        self._every = every
+    def __init__(self, every: float = 15.0, stream: TextIO | None = None) -> None:
+        self._every, self._stream = every, stream
 
     @contextmanager
     def task(self, what: str, total: int | None, unit: str) -> Iterator[Task]:
@@ -69,7 +70,7 @@ class LineProgress:
 
     def say(self, line: str) -> None:
         """See Progress."""
-        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)  # noqa: T201 - this is the door
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True, file=self._stream)
 
 
 class _LineTask:
@@ -165,10 +166,10 @@ class _BarTask:
         self._bar.update(self._id, advance=count, **fields)  # type: ignore[attr-defined]
 
 
-def for_terminal() -> Progress:
-    """Bars if standard output is a terminal, plain lines otherwise."""
-    if not sys.stdout.isatty():
-        return LineProgress()
+def for_terminal(stream: TextIO | None = None) -> Progress:
+    """Bars if the stream (default: standard output) is a terminal, plain lines otherwise."""
+    if not (stream or sys.stdout).isatty():
+        return LineProgress(stream=stream)
     from rich.console import Console
 
-    return BarProgress(Console())
+    return BarProgress(Console(file=stream))

@@ -278,8 +278,9 @@ def _greedy_verdicts(reader: Reader, run: str, iteration: int) -> dict[str, bool
     columns = ["sample_id", "problem_id", "purpose", "decoding"]
     samples = reader.arrow("samples", run=run, iteration=iteration, columns=columns).to_pylist()
     columns = ["sample_id", "verdict"]
-    rewards = reader.arrow("rewards", run=run, iteration=iteration, columns=columns).to_pylist()
-    verdict = {row["sample_id"]: row["verdict"] for row in rewards}
+    # Those that the evaluations were made from: the difference is to fit them.
+    rewards = reader.arrow("evaluated_rewards", run=run, iteration=iteration, columns=columns)
+    verdict = {row["sample_id"]: row["verdict"] for row in rewards.to_pylist()}
     return {
         row["problem_id"]: verdict.get(row["sample_id"]) == CORRECT
         for row in samples

@@ -2,19 +2,21 @@
 
 Samples whose verdict is already committed are left out, so a stage that was stopped goes on where it
 was. Few samples are scored here, with the driver's processors; many by Ray Data, with one actor a
-node that holds a pool of workers. Both score the same chunks with the same function.
+node that holds a pool of workers. Both score the same chunks with the same function. A problem's
+samples lie together, so that one pool sees its equal solutions and answers, and judges each once.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RewardConfig, RunConfig
+from pipelines.errors import RestEMError
 from pipelines.progress import Progress, Task
 from pipelines.rewards.pool import ScoringPool, num_processors
 from pipelines.rewards.resolve import resolve_reward, verifier_name, verifier_version
@@ -63,115 +65,168 @@ class Verifier:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A file of verdicts that was written, and what they were."""
+    """Verdicts that were given to as many samples as a file holds."""
 
-    file: WrittenFile
+    made: Any
+    """What `keep` made of their rows."""
     verdicts: dict[str, int]
+    num_distinct: int
+    """Distinct (solution, reference) pairs."""
+    num_examined: int
+    """What of them was put to a worker: distinct, and not asked before."""
     failures: list[str]
     """What the checker said where it failed, a few of them."""
 
 
-def score(config: RunConfig, progress: Progress) -> StreamStage:
+def score(config: RunConfig, progress: Progress, start_ray: Callable[[], None]) -> StreamStage:
     """The stage that makes `rewards` of `samples` and `prompts`.
+
+    Args:
+        config: the run's.
+        progress: told the samples scored.
+        start_ray: connects to Ray; called if the samples are many.
 
     Raises:
         ConfigError: the reward cannot be used as it is configured.
     """
     verifier = Verifier.of(config.reward)
     measures: dict[str, float] = {}
-    return StreamStage("score", partial(_score, verifier, progress, measures), measures)
 
+    def give_verdicts(
+        samples: Snapshot, prompts: Snapshot, *, committed: Snapshot, writer: FileWriter
+    ) -> Iterator[list[WrittenFile]]:
+        rows = pending(samples, prompts, committed, verifier.name)
+        for chunk in scored_chunks(rows, verifier, writer.write, progress, measures, start_ray):
+            yield [chunk.made]
 
-def _score(
-    verifier: Verifier,
-    progress: Progress,
-    measures: dict[str, float],
-    samples: Snapshot,
-    prompts: Snapshot,
-    *,
-    committed: Snapshot,
-    writer: FileWriter,
-) -> Iterator[list[WrittenFile]]:
-    start, verdicts = time.monotonic(), Counter[str]()
-    rows = pending(samples, prompts, committed, verifier.name)
-    with progress.task("score", rows.num_rows, "samples") as task:
-        for chunk in _chunks(rows, verifier, writer):
-            verdicts.update(chunk.verdicts)
-            _report(task, progress, chunk, verdicts)
-            yield [chunk.file]
-    measures.update(_measures(verdicts, time.monotonic() - start))
+    return StreamStage("score", give_verdicts, measures)
 
 
 def pending(samples: Snapshot, prompts: Snapshot, committed: Snapshot, verifier: str) -> pa.Table:
-    """Samples without a committed verdict of the verifier, each with its prompt's `reference`."""
+    """Samples without a committed verdict of the verifier, as `to_score` gives them."""
+    import pyarrow.compute as pc
+
+    done = committed.arrow(["sample_id", "verifier"])
+    done_ids = done.filter(pc.equal(done["verifier"], verifier))["sample_id"]
+    rows = to_score(samples, prompts)
+    return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done_ids.combine_chunks())))
+
+
+def to_score(samples: Snapshot, prompts: Snapshot) -> pa.Table:
+    """Samples in the order of their problems, each with its prompt's `reference`."""
     import pyarrow.compute as pc
 
     rows = samples.arrow(_SAMPLE_COLUMNS)
-    done = committed.arrow(["sample_id", "verifier"])
-    done_ids = done.filter(pc.equal(done["verifier"], verifier))["sample_id"]
-    rows = rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done_ids.combine_chunks())))
+    rows = rows.sort_by([("problem_id", "ascending"), ("sample_id", "ascending")])
     asked = prompts.arrow(["prompt_id", "reference"])
     place = pc.index_in(rows["prompt_id"], value_set=asked["prompt_id"].combine_chunks())
     assert place.null_count == 0, f"{place.null_count} samples answer a prompt that is not there"
     return rows.append_column("reference", asked["reference"].take(place)).drop_columns("prompt_id")
 
 
-def _chunks(rows: pa.Table, verifier: Verifier, writer: FileWriter) -> Iterator[Chunk]:
+Keep = Callable[["pa.Table"], Any]
+"""What becomes of a chunk's rows of `rewards`; picklable, called where they were scored."""
+
+
+def scored_chunks(
+    rows: pa.Table,
+    verifier: Verifier,
+    keep: Keep,
+    progress: Progress,
+    measures: dict[str, float],
+    start_ray: Callable[[], None],
+) -> Iterator[Chunk]:
+    """Score rows of `to_score`, chunk by chunk.
+
+    Args:
+        rows: what to score.
+        verifier: what scores them.
+        keep: applied to each chunk's rows of `rewards`, the run's columns apart.
+        progress: told the samples scored, and what the checker said where it failed.
+        measures: filled at the end.
+        start_ray: connects to Ray; called if there are more than LOCAL_SAMPLES rows.
+    """
+    start, chunks = time.monotonic(), []
+    with progress.task("score", rows.num_rows, "samples") as task:
+        for chunk in _chunks(rows, verifier, keep, start_ray):
+            chunks.append(replace(chunk, made=None))
+            _report(task, progress, chunks)
+            yield chunk
+    measures.update(_measures(chunks, time.monotonic() - start))
+
+
+def _chunks(
+    rows: pa.Table, verifier: Verifier, keep: Keep, start_ray: Callable[[], None]
+) -> Iterator[Chunk]:
     if rows.num_rows > LOCAL_SAMPLES:
-        return _chunks_by_ray(rows, verifier, writer)
-    return _chunks_here(rows, verifier, writer)
+        start_ray()
+        return _chunks_by_ray(rows, verifier, keep)
+    return _chunks_here(rows, verifier, keep)
 
 
-def _chunks_here(rows: pa.Table, verifier: Verifier, writer: FileWriter) -> Iterator[Chunk]:
+def _chunks_here(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[Chunk]:
     if rows.num_rows == 0:
         return
     with ScoringPool(verifier.config, num_processors()) as pool:
         for first in range(0, rows.num_rows, CHUNK_SAMPLES):
-            yield _score_chunk(rows.slice(first, CHUNK_SAMPLES), pool, verifier, writer)
+            yield _score_chunk(rows.slice(first, CHUNK_SAMPLES), pool, verifier, keep)
 
 
-def _chunks_by_ray(rows: pa.Table, verifier: Verifier, writer: FileWriter) -> Iterator[Chunk]:
+def _chunks_by_ray(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[Chunk]:
     import ray.data
 
-    blocks = [rows.slice(first, CHUNK_SAMPLES) for first in range(0, rows.num_rows, CHUNK_SAMPLES)]
+    starts = range(0, rows.num_rows, CHUNK_SAMPLES)
+    data = ray.data.from_arrow(
+        [rows.slice(first, CHUNK_SAMPLES).combine_chunks() for first in starts]
+    )
+    data.context.enable_progress_bars = False
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     cpus = [number for number in cpus if number]
     # One file a block (`batch_size=None` hands each over whole); an actor fills its node.
-    written = ray.data.from_arrow(blocks).map_batches(
+    scored = data.map_batches(
         _Scorer,
-        fn_constructor_args=(verifier, writer, min(cpus)),
+        fn_constructor_args=(verifier, keep, min(cpus)),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=min(cpus),
-        compute=ray.data.ActorPoolStrategy(size=min(len(cpus), len(blocks))),
+        compute=ray.data.ActorPoolStrategy(size=min(len(cpus), len(starts))),
     )
-    for row in written.iter_rows():
-        yield row["chunk"]
+    # Without prefetching: a chunk is to be committed when it is there.
+    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for pickled in batch["chunk"].to_pylist():
+            chunk = pickle.loads(pickled)
+            if isinstance(chunk, RestEMError):
+                raise chunk
+            yield chunk
 
 
 class _Scorer:
-    """A node's actor: scores a block and writes its verdicts."""
+    """A node's actor: scores a block and keeps its verdicts."""
 
-    def __init__(self, verifier: Verifier, writer: FileWriter, num_workers: int) -> None:
-        self._verifier, self._writer = verifier, writer
+    def __init__(self, verifier: Verifier, keep: Keep, num_workers: int) -> None:
+        self._verifier, self._keep = verifier, keep
         self._pool = ScoringPool(verifier.config, num_workers)
 
-    def __call__(self, block: pa.Table) -> dict[str, Any]:
-        import numpy as np
+    def __call__(self, block: pa.Table) -> pa.Table:
+        import pyarrow as pa
 
-        chunk = np.empty(1, dtype=object)
-        chunk[0] = _score_chunk(block, self._pool, self._verifier, self._writer)
-        return {"chunk": chunk}
+        chunk: Chunk | RestEMError
+        try:
+            chunk = _score_chunk(block, self._pool, self._verifier, self._keep)
+        except RestEMError as error:
+            chunk = error  # Ray Data keeps nothing of an exception but its text
+        return pa.table({"chunk": [pickle.dumps(chunk)]})
 
 
-def _score_chunk(
-    rows: pa.Table, pool: ScoringPool, verifier: Verifier, writer: FileWriter
-) -> Chunk:
+def _score_chunk(rows: pa.Table, pool: ScoringPool, verifier: Verifier, keep: Keep) -> Chunk:
+    glanced, asked = pool.num_glanced, pool.num_asked
     scored = _judge(rows, pool)
     failures = [s.verdict.detail for s in scored if s.verdict.detail]
     return Chunk(
-        file=writer.write(reward_rows(rows, scored, verifier)),
+        made=keep(reward_rows(rows, scored, verifier)),
         verdicts=dict(Counter(s.verdict.verdict for s in scored)),
+        num_distinct=pool.num_glanced - glanced,
+        num_examined=pool.num_asked - asked,
         failures=[text for text, _ in Counter(failures).most_common(_SHOWN_FAILURES)],
     )
 
@@ -223,17 +278,30 @@ def reward_rows(rows: pa.Table, scored: list[Scored], verifier: Verifier) -> pa.
     return pa.table([columns[field.name] for field in fields], schema=pa.schema(fields))
 
 
-def _report(task: Task, progress: Progress, chunk: Chunk, verdicts: Counter[str]) -> None:
+def _report(task: Task, progress: Progress, chunks: list[Chunk]) -> None:
+    verdicts = _verdicts(chunks)
     share = verdicts[CORRECT] / verdicts.total()
-    task.advance(chunk.file.num_rows, note=f"{share:.1%} correct")
-    for failure in chunk.failures:
-        progress.say(f"score: the checker failed: {failure}")
+    task.advance(sum(chunks[-1].verdicts.values()), note=f"{share:.1%} correct")
+    told = {failure for chunk in chunks[:-1] for failure in chunk.failures}
+    for failure in chunks[-1].failures:
+        if failure not in told:
+            progress.say(f"score: the checker failed: {failure}")
 
 
-def _measures(verdicts: Counter[str], seconds: float) -> dict[str, float]:
+def _verdicts(chunks: list[Chunk]) -> Counter[str]:
+    verdicts = Counter[str]()
+    for chunk in chunks:
+        verdicts.update(chunk.verdicts)
+    return verdicts
+
+
+def _measures(chunks: list[Chunk], seconds: float) -> dict[str, float]:
+    verdicts = _verdicts(chunks)
     named = {f"verdict_{name}": float(count) for name, count in verdicts.items()}
     return {
         "samples": float(verdicts.total()),
+        "distinct_pairs": float(sum(chunk.num_distinct for chunk in chunks)),
+        "examined": float(sum(chunk.num_examined for chunk in chunks)),
         "seconds": seconds,
         "per_second": verdicts.total() / max(seconds, 1e-9),
         "checker_failures": float(sum(verdicts[name] for name in CHECKER_FAILURES)),

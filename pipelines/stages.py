@@ -32,6 +32,8 @@ class Stages:
     config: RunConfig
     progress: Progress
     spark: Callable[[], SparkSession]
+    start_ray: Callable[[], None]
+    """Connects to Ray: called by the stages that have work for it, when they have."""
 
     def ingest(self) -> SparkStage:
         """Sources -> problems."""
@@ -47,11 +49,11 @@ class Stages:
 
     def generate(self, policy: TableSnapshot) -> StreamStage:
         """Prompts -> the policy's solutions."""
-        return generate(self.config, policy_of(policy), self.progress)
+        return generate(self.config, policy_of(policy), self.progress, self.start_ray)
 
     def score(self) -> StreamStage:
         """Solutions -> verdicts."""
-        return score(self.config, self.progress)
+        return score(self.config, self.progress, self.start_ray)
 
     def select(self) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""
@@ -67,7 +69,7 @@ class Stages:
         if self.config.improve.start_from == "base":
             start = self._base(previous)
         folder = self.config.folder / f"policy-{iteration}"
-        return improve(self.config, folder, policy_of(start), self.progress)
+        return improve(self.config, folder, policy_of(start), self.progress, self.start_ray)
 
     def evaluate(self, policy: TableSnapshot) -> SparkStage:
         """Verdicts -> metrics with intervals."""

@@ -29,6 +29,6 @@ REWARDS = Table(
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("verdict", ColumnType.STRING, "why the reward is what it is", allowed=VERDICTS),
         Column("extracted", ColumnType.STRING, "the answer found in the solution", nullable=True),
-        Column("milliseconds", ColumnType.DOUBLE, "time spent judging", minimum=0),
+        Column("milliseconds", ColumnType.DOUBLE, "time spent judging, once for equals", minimum=0),
     ),
 )

@@ -62,18 +62,20 @@ class Books:
         rows.sort(key=lambda row: row["attempt"])
         return {(row["iteration"], row["stage"]): row for row in rows}
 
-    def seal(self, iteration: int, stage: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Record that a stage's table is complete and passed its checks."""
+    def seal(
+        self, iteration: int, stage: str, row: dict[str, Any], attempt: int = 1
+    ) -> dict[str, Any]:
+        """Record that an attempt's table is complete and passed its checks."""
         row = {
             **row,
             "stage": stage,
-            "attempt": 1,
+            "attempt": attempt,
             "config_hash": self._config.config_hash(),
             "code_version": self._code_version,
             "committed_at": datetime.now(UTC),
         }
         app_id = f"restem/{self._config.name}/{iteration}/{stage}/seal"
-        self._append(STAGES, iteration, [row], (app_id, 1))
+        self._append(STAGES, iteration, [row], (app_id, attempt))
         return {**row, "iteration": iteration}
 
     def record_checks(

@@ -38,13 +38,10 @@ if TYPE_CHECKING:
 
 
 class Engines(Protocol):
-    """The sessions that stages run in, opened when first asked for."""
+    """The session that relational stages run in, opened when first asked for."""
 
     def spark(self) -> SparkSession:
         """The Spark session."""
-
-    def start_ray(self) -> None:
-        """Connect to Ray."""
 
 
 class Gate(Protocol):
@@ -113,17 +110,49 @@ class Lake:
         if isinstance(stage, StreamStage):
             snapshot = self._stream(table, iteration, stage, inputs)
         else:
-            snapshot = self._at_once(table, iteration, stage, inputs)
+            transaction = (self._app_id(iteration, stage), 1)
+            snapshot = self._at_once(table, iteration, stage, inputs, transaction)
+        return self._seal(snapshot, stage, inputs, time.monotonic() - started, attempt=1)
+
+    def remake(
+        self, table: Table, iteration: int, stage: ArrowStage, *inputs: TableSnapshot
+    ) -> TableSnapshot:
+        """A new attempt of a sealed stage: its rows replace the last attempt's in one commit.
+
+        The last attempt's version stays readable, and stages that read it stay as they are: their
+        seals name it. An attempt that was committed and then killed before its seal is sealed now.
+
+        Raises:
+            ExpectationsFailed: a critical expectation does not hold; nothing is replaced.
+            LakeError: the rows are not the table's, or another process races this one.
+        """
+        attempt = int(self._seals[iteration, stage.name]["attempt"]) + 1
+        self.listener.stage_started(iteration, stage.name)
+        started = time.monotonic()
+        # Not the stage's own id, whose version counts the chunks of a first attempt that streamed.
+        transaction = (f"{self._app_id(iteration, stage)}/attempt", attempt)
+        snapshot = self._at_once(table, iteration, stage, inputs, transaction)
+        return self._seal(snapshot, stage, inputs, time.monotonic() - started, attempt)
+
+    def _seal(
+        self,
+        snapshot: TableSnapshot,
+        stage: Stage,
+        inputs: Sequence[TableSnapshot],
+        seconds: float,
+        attempt: int,
+    ) -> TableSnapshot:
+        iteration = snapshot.iteration
         row = {
-            "table_name": table.name,
+            "table_name": snapshot.table.name,
             "version": snapshot.version,
             "inputs": json.dumps([item.describe() for item in inputs]),
             "rows": snapshot.count(),
-            "seconds": time.monotonic() - started,
+            "seconds": seconds,
             "measures": json.dumps(stage.measures),
             "mlflow_run_id": self.listener.mlflow_run_id(iteration),
         }
-        seal = self._books.seal(iteration, stage.name, row)
+        seal = self._books.seal(iteration, stage.name, row, attempt)
         self._seals[iteration, stage.name] = seal
         self.listener.stage_sealed(seal, snapshot, repeated=False)
         return snapshot
@@ -178,9 +207,9 @@ class Lake:
         iteration: int,
         stage: SparkStage | ArrowStage,
         inputs: Sequence[TableSnapshot],
+        transaction: tuple[str, int],
     ) -> TableSnapshot:
         writer = PartitionWriter(table, self.location, self.config.name, iteration)
-        transaction = (self._app_id(iteration, stage), 1)
         if committed_transaction(writer, transaction[0]) >= transaction[1]:
             # Committed, and then killed before the seal: check what is there, and seal it.
             snapshot = current(self.location, table, self.config.name, iteration)
@@ -261,7 +290,6 @@ class Lake:
         committed = current(self.location, table, self.config.name, iteration)
         message = self._message(iteration, stage, inputs)
         sequence = committed_transaction(writer, app_id)
-        self.engines.start_ray()
         for files in stage.function(*inputs, committed=committed, writer=writer):
             sequence += 1
             commit(writer, files, "append", (app_id, sequence), message)

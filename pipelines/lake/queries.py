@@ -1,5 +1,9 @@
 """What readers can ask for by name: the tables, and views that join them.
 
+A stage that was made again (`restem rescore`) leaves what was made from it as it is. So that a
+training row is shown with the verdict that selected it, `rewards_read_by_<stage>` holds the
+verdicts that the stage read, and `all_rewards` the newest ones.
+
 Views are written over `all_<table>`, which holds the run's rows of every iteration, so that a
 view restricted to one iteration still finds what its rows came from in earlier ones: the training
 set of iteration i was drawn by policy i - 1, in iteration i - 1.
@@ -22,6 +26,8 @@ class View:
     reads: tuple[str, ...]
     """The tables it joins."""
     sql: str
+    pinned_to: str | None = None
+    """The stage whose `rewards_read_by_<stage>` it joins."""
 
 
 SAMPLE_VERDICTS = View(
@@ -56,7 +62,7 @@ TRAINING_ROWS = View(
     FROM all_training_set t
     LEFT JOIN all_samples s
       ON s.run_id = t.run_id AND s.iteration = t.iteration - 1 AND s.sample_id = t.sample_id
-    LEFT JOIN all_rewards r
+    LEFT JOIN rewards_read_by_select r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
     LEFT JOIN all_selections c
       ON c.run_id = t.run_id AND c.iteration = t.iteration AND c.sample_id = t.sample_id
@@ -64,6 +70,23 @@ TRAINING_ROWS = View(
     LEFT JOIN all_policies f ON f.run_id = t.run_id AND f.iteration = t.iteration - 1
     LEFT JOIN all_policies n ON n.run_id = t.run_id AND n.iteration = t.iteration
     """,
+    pinned_to="select",
+)
+
+SELECTED_REWARDS = View(
+    "selected_rewards",
+    "one row per verdict as the training set's selection read it, before any rescoring",
+    ("rewards",),
+    "SELECT * FROM rewards_read_by_select",
+    pinned_to="select",
+)
+
+EVALUATED_REWARDS = View(
+    "evaluated_rewards",
+    "one row per verdict as the evaluation read it, before any rescoring",
+    ("rewards",),
+    "SELECT * FROM rewards_read_by_evaluate",
+    pinned_to="evaluate",
 )
 
 PROBLEM_RATES = View(
@@ -94,7 +117,14 @@ LATEST_EVALUATIONS = View(
     """,
 )
 
-VIEWS = (SAMPLE_VERDICTS, TRAINING_ROWS, PROBLEM_RATES, LATEST_EVALUATIONS)
+VIEWS = (
+    SAMPLE_VERDICTS,
+    TRAINING_ROWS,
+    PROBLEM_RATES,
+    LATEST_EVALUATIONS,
+    SELECTED_REWARDS,
+    EVALUATED_REWARDS,
+)
 
 READABLE: dict[str, str] = {t.name: t.grain for t in TABLES} | {v.name: v.grain for v in VIEWS}
 """Every name a query may use, with what one row of it is."""

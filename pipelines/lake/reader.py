@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import LakeError
 from pipelines.lake.answers import literal, plain, quoted, rows_of
 from pipelines.lake.location import Location
+from pipelines.lake.pins import rescored_since
 from pipelines.lake.queries import READABLE, VIEWS, View, only_reads, words
 from pipelines.lake.sql_errors import explained, nearest, one_line
 from schemas import TABLES
@@ -113,7 +114,7 @@ class LakeReader:
             query = f"SELECT * FROM {said[1]} LIMIT 0"
             return _columns(said[1], self.sql(query, run, iteration, versions))
         if run is not None:
-            self._require_run(run)
+            self.require_run(run)
         return self._answer(query, set(said), _Scope(run, iteration, dict(versions or {})))
 
     def rows(self, query: str, run: str | None = None) -> list[dict[str, Any]]:
@@ -135,6 +136,8 @@ class LakeReader:
             self.tables()  # says so if there is no lake at all
         for name in said:
             self._register_version(engine, name, scope)
+        for stage in {view.pinned_to for view in views if view.pinned_to is not None}:
+            self._register_read(engine, stage, scope)
         for view in views:
             _define(engine, view.name, _select_view(view, scope))
         with explained():
@@ -151,6 +154,16 @@ class LakeReader:
         where = scope.where_iteration() if "iteration" in _TABLES[name].key else ""
         _define(engine, name, f"SELECT * FROM all_{name}{where}")
         return opened is not None
+
+    def _register_read(self, engine: QueryBuilder, stage: str, scope: _Scope) -> None:
+        """Define the verdicts that a stage read: the newest, but where they were made again."""
+        pins = [] if "rewards" in scope.versions else rescored_since(self.rows, stage, scope.run)
+        for version in {pin.version for pin in pins}:
+            engine.register(f"pinned_rewards_{version}", self._open("rewards", version))
+        parts = [f"SELECT * FROM pinned_rewards_{pin.version} WHERE {pin.where}" for pin in pins]
+        newest = " OR ".join(f"({pin.where})" for pin in pins) or "false"
+        parts.append(f"SELECT * FROM all_rewards WHERE NOT ({newest})")
+        _define(engine, f"rewards_read_by_{stage}", " UNION ALL ".join(parts))
 
     def _register_version(self, engine: QueryBuilder, name: str, scope: _Scope) -> None:
         match = _VERSIONED.match(name)
@@ -178,7 +191,12 @@ class LakeReader:
                 ) from None
             raise LakeError(f"cannot read {uri}: {one_line(error)}") from None
 
-    def _require_run(self, run: str) -> None:
+    def require_run(self, run: str) -> None:
+        """Check that the lake has a run.
+
+        Raises:
+            LakeError: it does not, or there is no lake.
+        """
         there = self.runs()
         if run not in there:
             raise LakeError(f"no run {run!r} in {self.uri}; {nearest(run, there, 'runs')}")

@@ -1,5 +1,8 @@
 """Rewards under a deadline: worker processes that can be killed, and a parent that holds the clock.
 
+No pair is judged twice: equal pairs of a call share one verdict, and what a worker answered is
+remembered for the calls after it.
+
 A worker that misses the deadline is killed and replaced while its neighbors go on; the sample it
 was at is a `timeout`. A worker that ends by itself costs the sample it was at (`error`, or `memory`)
 and nothing else. Workers are plain subprocesses, so the pool works in any thread of any process,
@@ -8,6 +11,7 @@ Ray's workers included, and the kernel ends them when the pool's process ends.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -16,8 +20,10 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pipelines.errors import RestEMError
 from pipelines.rewards.resolve import staged_reward
 from pipelines.rewards.worker_process import Pair, Round, Scored, WorkerProcess
+from schemas.rewards import ERROR, MEMORY
 
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
@@ -27,7 +33,10 @@ BATCH = 32
 PER_WORKER = 100
 """Undecided answers for which one more worker of a built-in reward is worth its start (1.5 s)."""
 REMEMBERED = 200_000
-"""Examined (answer, reference) pairs kept, so that a repeated answer is judged once."""
+"""Verdicts of workers kept for later calls, about 0.5 KB each."""
+
+_BY_CHANCE = (MEMORY, ERROR)
+"""Not remembered: a worker may have been ended from outside, and the next one may not be."""
 
 
 class ScoringPool:
@@ -46,7 +55,9 @@ class ScoringPool:
         self._config = config
         self._num_workers = num_workers
         self._staged = staged_reward(config)
-        self._examined: dict[Pair, Scored] = {}
+        self._answered: dict[bytes, Scored] = {}
+        self.num_glanced = self.num_asked = 0
+        """Distinct (solution, reference) pairs seen, by call, and questions put to a worker."""
         self._workers: list[WorkerProcess] = []
         # The kernel ends a worker with the *thread* that started it: one thread, old as the pool.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring-pool")
@@ -66,10 +77,13 @@ class ScoringPool:
 
     def close(self) -> None:
         """End the workers."""
+        self._end_workers()
+        self._starter.shutdown()
+
+    def _end_workers(self) -> None:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
-        self._starter.shutdown()
 
     def score(self, items: Sequence[Pair]) -> list[Scored]:
         """A verdict for each (solution, reference), in order; equal pairs are judged once.
@@ -80,7 +94,9 @@ class ScoringPool:
         """
         known: dict[Pair, Scored] = {}
         questions: dict[Pair, Pair] = {}
-        for item in dict.fromkeys(items):
+        distinct = dict.fromkeys(items)
+        self.num_glanced += len(distinct)
+        for item in distinct:
             seen = self._glance(item)
             if isinstance(seen, Scored):
                 known[item] = seen
@@ -101,23 +117,31 @@ class ScoringPool:
         return Scored(seen, (time.perf_counter() - start) * 1000)
 
     def _examine(self, questions: list[Pair]) -> dict[Pair, Scored]:
-        if self._staged is None:
-            return self._ask(questions)
-        if len(self._examined) > REMEMBERED:
-            self._examined.clear()
-        self._examined.update(self._ask([q for q in questions if q not in self._examined]))
-        return {question: self._examined[question] for question in questions}
+        places = {question: _digest(question) for question in questions}
+        known = {q: self._answered[place] for q, place in places.items() if place in self._answered}
+        answers = self._ask([question for question in questions if question not in known])
+        if len(self._answered) + len(answers) > REMEMBERED:
+            self._answered.clear()
+        for question, scored in answers.items():
+            if scored.verdict.verdict not in _BY_CHANCE:
+                self._answered[places[question]] = scored
+        return known | answers
 
     def _ask(self, questions: list[Pair]) -> dict[Pair, Scored]:
         if not questions:
             return {}
+        self.num_asked += len(questions)
         wanted = self._num_workers
         if self._staged is not None:
             wanted = min(wanted, 1 + len(questions) // PER_WORKER)
         self._start(wanted)
         this = Round(questions, batch=_batch_size(len(questions), len(self._workers)))
-        while not this.finished:
-            self._step(this)
+        try:
+            while not this.finished:
+                self._step(this)
+        except RestEMError:  # some have ended, and some are at questions nobody waits for
+            self._end_workers()
+            raise
         return this.answers
 
     def _step(self, this: Round) -> None:
@@ -143,6 +167,12 @@ class ScoringPool:
     def _start(self, num_workers: int) -> None:
         while len(self._workers) < num_workers:
             self._workers.append(self._starter.submit(WorkerProcess, self._config).result())
+
+
+def _digest(pair: Pair) -> bytes:
+    """What a pair is remembered by: programs and references are too long to keep."""
+    first, second = (text.encode("utf-8", "surrogatepass") for text in pair)
+    return hashlib.blake2b(b"%d:" % len(first) + first + second, digest_size=16).digest()
 
 
 def num_processors() -> int:

@@ -56,7 +56,17 @@ def restem(*arguments: object, **settings: str) -> subprocess.CompletedProcess[s
 
 def test_help_lists_every_command() -> None:
     said = call("--help").output
-    for command in ("run", "plan", "status", "sql", "explain", "compare", "doctor"):
+    for command in (
+        "run",
+        "plan",
+        "status",
+        "sql",
+        "explain",
+        "rescore",
+        "verify",
+        "compare",
+        "doctor",
+    ):
         assert command in said
 
 

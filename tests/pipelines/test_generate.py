@@ -120,7 +120,7 @@ def run(
     **engine: Any,
 ) -> Outcome:
     policy = PolicyRef("policy", checkpoint)
-    stage = generate(config(folder, **engine), policy, SilentProgress(), factory)
+    stage = generate(config(folder, **engine), policy, SilentProgress(), lambda: None, factory)
     (folder / "files").mkdir(exist_ok=True)
     groups = list(
         stage.function(
@@ -251,6 +251,7 @@ def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None
         settings,
         PolicyRef("policy", checkpoint),
         SilentProgress(),
+        lambda: None,
         partial(marked_vllm, marks, checkpoint, settings),
     )
     groups = stage.function(

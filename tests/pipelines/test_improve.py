@@ -42,7 +42,11 @@ class Rows:
         return len(self.rows)
 
 
-def config() -> RunConfig:
+def no_ray() -> None:
+    raise AssertionError("torchrun needs no Ray")
+
+
+def config(**training: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "name": "tiny",
@@ -51,7 +55,7 @@ def config() -> RunConfig:
             "model": {"max_model_len": 128},
             "reward": EVEN.model_dump(),
             "improve": {"learning_rate": 3e-3, "batch_size": 8, "max_epochs": 2},
-            "training": {"dtype": "float32"},
+            "training": {"dtype": "float32", **training},
         }
     )
 
@@ -81,7 +85,7 @@ PROMPTS = Rows(
 def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     start = build_tiny_model(tmp_path / "start")
     base = PolicyRef(policy_id_of(start), str(start))
-    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress())
+    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress(), no_ray)
     table = stage.function(TRAINING_SET, PROMPTS)
     columns = [name for name in POLICIES.column_names if name not in {"run_id", "iteration"}]
     assert table.column_names == columns
@@ -97,9 +101,24 @@ def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     assert stage.measures["examples_per_second"] > 0
 
 
+def test_ray_is_started_for_a_training_that_is_launched_there(tmp_path: Path) -> None:
+    class Started(Exception):
+        pass
+
+    def start_ray() -> None:
+        raise Started
+
+    base = PolicyRef("base", "unused")
+    stage = improve(
+        config(launcher="ray"), tmp_path / "policy-1", base, SilentProgress(), start_ray
+    )
+    with pytest.raises(Started):
+        stage.function(TRAINING_SET, PROMPTS)
+
+
 def test_an_empty_training_set_names_the_remedy(tmp_path: Path) -> None:
     base = PolicyRef("base", "unused")
-    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress())
+    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress(), no_ray)
     empty = Rows([])
     with pytest.raises(StageFailed, match=r"no solution was rewarded.*num_samples_per_problem"):
         stage.function(empty, PROMPTS)

@@ -107,7 +107,7 @@ class Tables:
             "stages": factories.arrow(STAGES, *stages()),
             "selections": factories.arrow(SELECTIONS, *selections()),
             "samples": factories.arrow(SAMPLES, *draws),
-            "rewards": factories.arrow(REWARDS, *verdicts),
+            "evaluated_rewards": factories.arrow(REWARDS, *verdicts),
             "training_set": factories.arrow(TRAINING_SET, {"sample_id": "abc"}),
         }
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines.score as scoring
-from pipelines.config import ProblemsConfig, RewardConfig, RunConfig, SourceConfig
-from pipelines.errors import ConfigError
+from jobs.sessions import ray_session
+from pipelines.config import ProblemsConfig, RayConfig, RewardConfig, RunConfig, SourceConfig
+from pipelines.errors import ConfigError, StageFailed
 from pipelines.progress import SilentProgress
 from pipelines.rewards.verdict import Verdict
 from pipelines.score import Verifier, score, was_cut
@@ -52,7 +55,8 @@ class Folder:
 
     def read(self, files: list[WrittenFile]) -> list[dict[str, Any]]:
         tables = [pq.read_table(Path(self.path) / file.path) for file in files]
-        return [row for table in tables for row in table.to_pylist()]
+        rows = [row for table in tables for row in table.to_pylist()]
+        return sorted(rows, key=lambda row: row["sample_id"])
 
 
 @dataclass
@@ -105,11 +109,20 @@ def committed(sample_ids: list[str], verifier: str = "math_answer") -> Rows:
     )
 
 
+def no_ray() -> None:
+    raise AssertionError("so few samples need no Ray")
+
+
 def run(
-    stage_config: RunConfig, drawn: Rows, asked: Rows, done: Rows, folder: Path
+    stage_config: RunConfig,
+    drawn: Rows,
+    asked: Rows,
+    done: Rows,
+    folder: Path,
+    start_ray: Callable[[], None] = no_ray,
 ) -> tuple[list[dict[str, Any]], dict[str, float], list[str]]:
     writer, heard = Folder(str(folder)), Heard()
-    stage = score(stage_config, heard)
+    stage = score(stage_config, heard, start_ray)
     groups: Iterator[list[WrittenFile]] = stage.function(
         drawn, asked, committed=done, writer=writer
     )
@@ -201,7 +214,7 @@ def test_a_users_reward_is_real_valued_and_its_failures_are_told(tmp_path: Path)
 
 def test_a_reward_that_is_not_there_is_refused_before_anything_is_scored() -> None:
     with pytest.raises(ConfigError, match=r"reward\.function must be math_answer"):
-        score(config(function="maths"), SilentProgress())
+        score(config(function="maths"), SilentProgress(), no_ray)
 
 
 def test_chunks_are_handed_over_as_they_are_done(
@@ -209,7 +222,7 @@ def test_chunks_are_handed_over_as_they_are_done(
 ) -> None:
     monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 3)
     drawn = samples(*[("a", f"\\boxed{{{n}}}") for n in range(8)])
-    stage = score(config(), SilentProgress())
+    stage = score(config(), SilentProgress(), no_ray)
     groups = stage.function(
         drawn, prompts(a="1"), committed=committed([]), writer=Folder(str(tmp_path))
     )
@@ -218,13 +231,14 @@ def test_chunks_are_handed_over_as_they_are_done(
     assert [file.num_rows for group in groups for file in group] == [3, 2]
 
 
+def no_ray_again() -> None:
+    """Ray was started by the first run."""
+
+
 @pytest.mark.slow
 def test_ray_data_gives_the_verdicts_that_the_driver_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ray
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     drawn = samples(*[("a", f"\\boxed{{{n % 7}}}") for n in range(500)], ("a", r"\boxed{\sqrt{9}}"))
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
@@ -233,18 +247,63 @@ def test_ray_data_gives_the_verdicts_that_the_driver_gives(
     expected, _, _ = run(config(), drawn, asked, done, here)
     monkeypatch.setattr(scoring, "LOCAL_SAMPLES", 100)
     monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 64)
-    ray.init(address="local", num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False)
-    try:
-        rows, measures, _ = run(config(), drawn, asked, done, there)
-    finally:
-        ray.shutdown()
+    ends = config(function="python:tests.pipelines.rewards.ends_its_worker:reward")
+    with ExitStack() as stack:
+        session = ray_session(RayConfig(num_cpus=2, object_store_mb=100))
+        start = partial(stack.enter_context, session)
+        rows, measures, _ = run(config(), drawn, asked, done, there, start)
+        with pytest.raises(StageFailed, match="ended while it was starting"):
+            run(ends, drawn, asked, done, tmp_path, no_ray_again)
 
     def judged(row: dict[str, Any]) -> str:
         return json.dumps({**row, "milliseconds": None})
 
     assert sorted(map(judged, rows)) == sorted(map(judged, expected))
     assert measures["samples"] == 501
+    assert measures["distinct_pairs"] == 8 * 7 + 1
+    assert measures["examined"] <= 1
     assert len(list(there.iterdir())) == 8
+
+
+def test_equal_solutions_of_different_chunks_are_judged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 4)
+    drawn = samples(*[("a", text) for text in ("pid", "pid again") for _ in range(5)])
+    reward = config(function=f"{SAMPLES}:obeys")
+    rows, measures, _ = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert len({row["milliseconds"] for row in rows}) == measures["examined"] == 2
+    assert measures["samples"] == 10
+
+
+def test_the_answer_of_differently_worded_solutions_is_examined_once(tmp_path: Path) -> None:
+    drawn = samples(*[("a", f"Way {n}: " + rf"\boxed{{\sqrt{{{9 + n % 2}}}}}") for n in range(20)])
+    rows, measures, _ = run(config(), drawn, prompts(a="3"), committed([]), tmp_path)
+    assert measures["distinct_pairs"] == 20
+    assert measures["examined"] <= 2
+    assert [row["verdict"] for row in rows].count("correct") == 10
+
+
+def test_a_failure_of_the_checker_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 1)
+    drawn = samples(("a", "raise no luck"), ("a", "raise no luck"), ("a", "raise again"))
+    reward = config(function=f"{SAMPLES}:obeys")
+    _, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
+    assert heard == [
+        "score: the checker failed: raised RuntimeError: no luck",
+        "score: the checker failed: raised RuntimeError: again",
+    ]
+
+
+def test_a_problems_samples_lie_together(tmp_path: Path) -> None:
+    drawn = samples(*[(prompt, "1") for prompt in "bababa"])
+    run(config(), drawn, prompts(a="1", b="2"), committed([]), tmp_path)
+    (file,) = tmp_path.iterdir()
+    problems = pq.read_table(file)["problem_id"].to_pylist()
+    assert problems == ["problem of a"] * 3 + ["problem of b"] * 3
 
 
 def test_the_verifier_is_named_with_its_version() -> None:

@@ -41,9 +41,6 @@ class NoEngines:
     def spark(self) -> Any:
         raise AssertionError("no stage here needs Spark")
 
-    def start_ray(self) -> None:
-        pass
-
 
 class Quiet:
     def __init__(self) -> None:

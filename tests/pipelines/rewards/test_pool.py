@@ -144,6 +144,23 @@ def test_equal_solutions_are_judged_once() -> None:
     assert len({given.milliseconds for given in scored}) == 1
 
 
+def test_an_answered_pair_is_remembered_for_later_calls() -> None:
+    with ScoringPool(obeying(timeout_seconds=0.3), 1) as pool:
+        first = pool.score([("ok", "ok"), ("loop", "ok")])
+        again = pool.score([("loop", "ok"), ("ok", "ok"), ("ok", "no")])
+        assert (pool.num_glanced, pool.num_asked) == (5, 3)
+    assert again[:2] == first[::-1]
+    assert [given.verdict.verdict for given in again] == ["timeout", "correct", "wrong"]
+
+
+def test_what_may_have_been_chance_is_judged_again() -> None:
+    with ScoringPool(obeying(), 1) as pool:
+        pool.score([("die 3", "ok")])
+        (given,) = pool.score([("die 3", "ok")])
+        assert pool.num_asked == 2
+    assert given.verdict.verdict == "error"
+
+
 def test_closing_the_pool_ends_its_workers() -> None:
     with ScoringPool(obeying(), 1) as pool:
         (given,) = pool.score([("pid", "ok")])
@@ -197,11 +214,10 @@ def test_a_module_that_ends_the_worker_while_it_is_imported_is_named(
     (tmp_path / "ends_at_once.py").write_text("import os\nos._exit(7)\n")
     monkeypatch.chdir(tmp_path)
     config = RewardConfig(function="python:ends_at_once:f")
-    with (
-        pytest.raises(StageFailed, match="ended while it was starting"),
-        ScoringPool(config, 2) as pool,
-    ):
-        pool.score([("a", "b")])
+    with ScoringPool(config, 2) as pool:
+        for _ in range(2):  # the pool can be asked again, and says the same
+            with pytest.raises(StageFailed, match="ended while it was starting"):
+                pool.score([("a", "b")])
 
 
 HOSTILE = [

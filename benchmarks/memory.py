@@ -1,0 +1,65 @@
+"""What a process and all that it started hold in memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class PeakMemory:
+    """Watches this process and its descendants while it lasts; `gib` is the peak of their sum."""
+
+    def __init__(self, every: float = 1.0) -> None:
+        self.gib = 0.0
+        self._every = every
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._every):
+            now = sum(private_bytes(pid) for pid in descendants(os.getpid()))
+            self.gib = max(self.gib, now / 2**30)
+
+
+def descendants(root: int) -> set[int]:
+    """The process, its children and theirs, and all of their sessions' and groups' processes."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found = {root}
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def private_bytes(pid: int) -> int:
+    """Resident memory of a process, what it shares counted by its share."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    pss = next((line for line in text.splitlines() if line.startswith("Pss:")), "Pss: 0 kB")
+    return int(pss.split()[1]) * 1024

@@ -1,0 +1,174 @@
+"""A small run up to its verdicts, on real tables, whose reward is a file that a test may change."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.config import RunConfig
+from pipelines.lake.lake import Lake, open_lake
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from pipelines.lake.snapshot import TableSnapshot
+from pipelines.progress import SilentProgress
+from pipelines.rescore import Rescored, Rescorer, rescoring
+from pipelines.score import Verifier, score
+from pipelines.stage import ArrowStage
+from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas.table import Table
+from tests.factories import arrow
+
+STRICT = "def reward(solution, reference):\n    return float(solution == reference)\n"
+LENIENT = (
+    "def reward(solution, reference):\n"
+    "    return float(solution.rstrip('. ') == reference and solution != '4')\n"
+)
+SOLUTIONS = [
+    *[("problem-1", text) for text in ("2", "2.", "3", "2. ")],
+    *[("problem-2", text) for text in ("4", "5")],
+]
+"""By the strict reward s0 and s4 are correct; by the lenient one s0, s1 and s3."""
+
+
+@dataclass
+class NoErrors:
+    """A gate with one rule: no verdict is `error`."""
+
+    results: list[Any] = field(default_factory=list)
+    critical_failures: list[str] = field(default_factory=list)
+
+    def check(self, table: Table, iteration: int, rows: pa.Table, inputs: Any) -> NoErrors:
+        if table is not REWARDS:
+            return NoErrors()
+        return NoErrors(critical_failures=[v for v in rows["verdict"].to_pylist() if v == "error"])
+
+    def summary(self) -> str:
+        return f"{len(self.critical_failures)} verdicts are errors"
+
+
+class Untracked:
+    """A listener whose tracker's run has a name."""
+
+    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
+        return "mlflow-1"
+
+    def stage_started(self, iteration: int, stage: str) -> None:
+        pass
+
+    def stage_sealed(self, seal: dict[str, Any], snapshot: Any, *, repeated: bool) -> None:
+        pass
+
+
+def unused() -> Any:
+    raise AssertionError("this needs neither Spark nor Ray")
+
+
+@dataclass
+class Engine:
+    """The session that a test has, or none."""
+
+    spark: Callable[[], Any] = unused
+
+
+class ScoredRun:
+    """The run in a folder, where the module of its reward is too."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        # A name of its own: this process imports a module once.
+        self._module = f"reward_{uuid.uuid4().hex}"
+        monkeypatch.chdir(folder)
+        self.write_reward(STRICT)
+        source = {"kind": "jsonl", "location": "x.jsonl"}
+        self.config = RunConfig.model_validate(
+            {
+                "name": "r",
+                "num_iterations": 1,
+                "output": folder,
+                "problems": {"sources": [source]},
+                "reward": {"function": f"python:{self._module}:reward"},
+                "curate": {"cutoff": 2, "distinct": "none"},
+                "lake": {"uri": str(folder / "lake")},
+                "mlflow": {"enabled": False},
+            }
+        )
+
+    def write_reward(self, code: str) -> None:
+        (self.folder / f"{self._module}.py").write_text(code, encoding="utf-8")
+
+    @property
+    def reader(self) -> LakeReader:
+        return LakeReader(Location(str(self.folder / "lake")))
+
+    @contextmanager
+    def open(self, spark: Callable[[], Any] = unused) -> Iterator[Lake]:
+        with open_lake(self.config, Engine(spark), NoErrors(), Untracked()) as lake:
+            yield lake
+
+    def score(self) -> TableSnapshot:
+        """Make everything up to the verdicts of iteration 0."""
+        with self.open() as lake:
+            lake.materialize(PROBLEMS, 0, literal("ingest", PROBLEMS, _problems()))
+            prompts = lake.materialize(PROMPTS, 0, literal("render", PROMPTS, _prompts()))
+            samples = lake.materialize(SAMPLES, 0, literal("generate", SAMPLES, _samples()))
+            stage = score(self.config, SilentProgress(), unused)
+            return lake.materialize(REWARDS, 0, stage, samples, prompts)
+
+    def keep(self, *kept: str) -> None:
+        """Make the training set of iteration 1 of the samples that are named."""
+        with self.open() as lake:
+            samples, rewards = lake.unmade(SAMPLES, 0), lake.unmade(REWARDS, 0)
+            chosen = [{**row, "kept": row["sample_id"] in kept} for row in _considered(rewards)]
+            select = literal("select", SELECTIONS, chosen)
+            selections = lake.materialize(SELECTIONS, 1, select, samples, rewards)
+            trained = [{"sample_id": name} for name in kept]
+            curate = literal("curate", TRAINING_SET, trained)
+            lake.materialize(TRAINING_SET, 1, curate, selections, samples)
+
+    def judge_again(self) -> TableSnapshot:
+        """A new attempt at the verdicts, and nothing else that a rescoring does."""
+        with self.open() as lake:
+            stage = rescoring(Verifier.of(self.config.reward), SilentProgress(), unused)
+            inputs = (lake.unmade(SAMPLES, 0), lake.unmade(PROMPTS, 0))
+            return lake.remake(REWARDS, 0, stage, *inputs)
+
+    def rescore(
+        self, *, dry_run: bool = False, spark: Callable[[], Any] = unused
+    ) -> list[Rescored]:
+        with self.open(spark) as lake:
+            rescorer = Rescorer(self.config, lake, SilentProgress(), spark, unused)
+            return list(rescorer.rescore(dry_run=dry_run))
+
+
+def literal(name: str, table: Table, rows: list[dict[str, Any]]) -> ArrowStage:
+    """A stage that makes these rows."""
+    made = arrow(table, *rows).drop_columns(["run_id", "iteration"])
+    return ArrowStage(name, lambda *inputs: made)
+
+
+def _problems() -> list[dict[str, Any]]:
+    return [{"problem_id": f"problem-{n}", "reference": str(2 * n)} for n in (1, 2)]
+
+
+def _prompts() -> list[dict[str, Any]]:
+    return [{"prompt_id": f"of {row['problem_id']}", **row} for row in _problems()]
+
+
+def _samples() -> list[dict[str, Any]]:
+    return [
+        {"sample_id": f"s{n}", "problem_id": problem, "prompt_id": f"of {problem}", "index": n}
+        | {"solution": text}
+        for n, (problem, text) in enumerate(SOLUTIONS)
+    ]
+
+
+def _considered(rewards: TableSnapshot) -> list[dict[str, Any]]:
+    rows = rewards.arrow(["sample_id", "problem_id", "reward", "verdict"]).to_pylist()
+    return [{**row, "rank": None} for row in rows]
