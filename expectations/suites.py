@@ -5,6 +5,7 @@ from __future__ import annotations
 from expectations import (
     checks,
     evaluations,
+    grades,
     policies,
     problems,
     prompts,
@@ -30,6 +31,7 @@ _SUITES = {
     "training_set": training_set.expectations,
     "policies": policies.expectations,
     "evaluations": evaluations.expectations,
+    "grades": grades.expectations,
     "stages": stages.expectations,
     "checks": checks.expectations,
 }

@@ -3,10 +3,12 @@ r"""What a row is: every table of the lake, declared once.
 runs -> problems -> prompts -> samples -> rewards -> selections -> training_set -> policies
                                    \__________/
                                    evaluations            (stages, checks: the lake's books)
+                      samples -> grades -> evaluations    (marks that people give by hand)
 """
 
 from schemas.checks import CHECKS
 from schemas.evaluations import EVALUATIONS
+from schemas.grades import GRADES
 from schemas.policies import POLICIES
 from schemas.problems import PROBLEMS
 from schemas.prompts import PROMPTS
@@ -28,6 +30,7 @@ TABLES: tuple[Table, ...] = (
     TRAINING_SET,
     POLICIES,
     EVALUATIONS,
+    GRADES,
     STAGES,
     CHECKS,
 )
@@ -35,6 +38,7 @@ TABLES: tuple[Table, ...] = (
 __all__ = [
     "CHECKS",
     "EVALUATIONS",
+    "GRADES",
     "POLICIES",
     "PROBLEMS",
     "PROMPTS",

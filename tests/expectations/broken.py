@@ -9,6 +9,7 @@ from expectations.context import Context
 from expectations.rule import Found
 from schemas import (
     EVALUATIONS,
+    GRADES,
     POLICIES,
     PROBLEMS,
     PROMPTS,
@@ -223,13 +224,15 @@ DATA = (
     Broken(EVALUATIONS, "ci_high >= value", ({"value": 0.6}, {})),
     Broken(
         EVALUATIONS,
-        "value >= 0 and <= 1 where metric is not train_test_gap or mean_reward",
+        "value >= 0 and <= 1 where metric is not train_test_gap or mean_reward or graded_points",
         (
             {"value": 1.5, "ci_high": 2.0},
             {"metric": "train_test_gap", "value": -0.5, "ci_low": -1.0},
         ),
         examples=({"metric": "greedy_accuracy", "value": 1.5, "suite": "test"},),
     ),
+    Broken(GRADES, "at least one mark", (), None),
+    Broken(GRADES, "max_points >= points", ({"points": 4.5}, {"points": 4.0})),
 )
 
 CASES = (*SCHEMA, *DATA)
