@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expectations import (
     checks,
+    contamination,
     evaluations,
     grades,
     policies,
@@ -24,6 +25,7 @@ from schemas.table import Table
 _SUITES = {
     "runs": runs.expectations,
     "problems": problems.expectations,
+    "contamination": contamination.expectations,
     "prompts": prompts.expectations,
     "samples": samples.expectations,
     "rewards": rewards.expectations,

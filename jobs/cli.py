@@ -137,6 +137,22 @@ def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A
 
 
 @app.command()
+def contamination(
+    config: Config,
+    examples: Annotated[int, typer.Option(min=0, help="Most hits shown of a suite.")] = 5,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+) -> None:
+    """Look for test problems among the training problems; nothing is run or written.
+
+    Problems of each suite with the text of a training problem, or 8 to 13 words in a row of one.
+    """
+    from jobs.contaminated import show_contamination
+
+    show_contamination(_load(config, name, set), examples)
+
+
+@app.command()
 def status(
     run: Annotated[str | None, typer.Argument(help="The run; default: all runs.")] = None,
     lake: Lake = _HERE,

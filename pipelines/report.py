@@ -29,7 +29,17 @@ Verdicts = Mapping[str, bool]
 """Problem -> whether its greedy test solution is correct."""
 
 _NONE = "–"
-_STAGES = ("ingest", "render", "generate", "score", "evaluate", "select", "curate", "improve")
+_STAGES = (
+    "ingest",
+    "contamination",
+    "render",
+    "generate",
+    "score",
+    "evaluate",
+    "select",
+    "curate",
+    "improve",
+)
 
 
 @dataclass(frozen=True)

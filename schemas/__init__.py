@@ -4,9 +4,11 @@ runs -> problems -> prompts -> samples -> rewards -> selections -> training_set 
                                    \__________/
                                    evaluations            (stages, checks: the lake's books)
                       samples -> grades -> evaluations    (marks that people give by hand)
+                     problems -> contamination        (what is tested on and was trained on)
 """
 
 from schemas.checks import CHECKS
+from schemas.contamination import CONTAMINATION
 from schemas.evaluations import EVALUATIONS
 from schemas.grades import GRADES
 from schemas.policies import POLICIES
@@ -23,6 +25,7 @@ from schemas.training_set import TRAINING_SET
 TABLES: tuple[Table, ...] = (
     RUNS,
     PROBLEMS,
+    CONTAMINATION,
     PROMPTS,
     SAMPLES,
     REWARDS,
@@ -37,6 +40,7 @@ TABLES: tuple[Table, ...] = (
 
 __all__ = [
     "CHECKS",
+    "CONTAMINATION",
     "EVALUATIONS",
     "GRADES",
     "POLICIES",

@@ -54,6 +54,7 @@ def run_rows(run: str) -> Rows:
     rows: Rows = {table.name: [] for table in TABLES}
     rows["runs"].append(_run(run))
     rows["problems"] += [_problem(number) for number in range(1, NUM_PROBLEMS + 1)]
+    rows["contamination"].append({"iteration": 0})
     for iteration in range(3):
         rows["policies"].append(_policy(run, iteration))
         rows["evaluations"] += _evaluations(run, iteration)

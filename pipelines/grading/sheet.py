@@ -29,7 +29,8 @@ COLUMNS = (
     "sample_id",
     "text_hash",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_GUARDED = ("=", "+", "-", "@", "\t", "\r", "'")
+"""Beginnings of a formula, and the quote itself, so that every text comes back as it was."""
 _LONGEST_FIELD = 2**24
 
 
@@ -102,12 +103,12 @@ def read_sheet(path: Path) -> list[SheetRow]:
 
 def guarded(text: str) -> str:
     """The text with a quote before it where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_GUARDED) else text
 
 
 def unguarded(text: str) -> str:
     """What `guarded` was given."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text[1:].startswith(_GUARDED) else text
 
 
 def _rows(path: Path, text: str) -> Iterator[SheetRow]:
