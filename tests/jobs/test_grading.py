@@ -109,6 +109,7 @@ def test_what_evaluate_has_sealed_stays_as_it_was(folder: Path) -> None:
     files = set(DeltaTable(folder / "lake" / "evaluations").file_uris())
     graded(folder, fill(folder, "ada.csv", ["1"] * 4))
     graded(folder, fill(folder, "ada2.csv", ["2"] * 4), "--replace")
+    assert totals(folder)["graded_points"] == (8.0, 4)
     assert rows(folder, query) == before
     assert files < set(DeltaTable(folder / "lake" / "evaluations").file_uris())
     sealed = DeltaTable(folder / "lake" / "evaluations", version=0).to_pyarrow_table()
@@ -300,3 +301,60 @@ def test_a_grader_is_named_by_a_plain_name(folder: Path) -> None:
     result = graded(folder, fill(folder, "ada.csv", ["1"] * 4), grader="a/b")
     assert result.exit_code == 2
     assert "'a/b'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ("cannot be read", "check the path")),
+        (b"", ("row 1", "has no column", "'number'")),
+        ("number;mark\n1;2".encode(), ("has no column", "'sample_id'")),
+        ("number,mark\n\u00e9".encode("latin-1"), ("UTF-8", "byte 12")),
+    ],
+)
+def test_a_file_that_is_no_sheet_is_refused(
+    written: Path, tmp_path: Path, content: bytes | None, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "ada.csv"
+    if content is not None:
+        path.write_bytes(content)
+    result = graded(written, path)
+    assert result.exit_code == 2
+    assert all(word in result.output for word in ("ada.csv", *words)), result.output
+
+
+def test_a_header_without_marks_is_refused(written: Path, tmp_path: Path) -> None:
+    text = (written / "test-2.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    (tmp_path / "ada.csv").write_text(text, encoding="utf-8")
+    result = graded(written, tmp_path / "ada.csv")
+    assert result.exit_code == 2
+    assert "has no rows" in result.output
+
+
+def test_a_run_that_is_not_there_is_named(written: Path) -> None:
+    words = [
+        "grade",
+        "import",
+        "frist",
+        "x.csv",
+        "--grader",
+        "ada",
+        "--lake",
+        str(written / "lake"),
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "no run 'frist'" in result.output
+
+
+def test_other_engines_can_still_read_and_write_the_tables(folder: Path) -> None:
+    graded(folder, fill(folder, "ada.csv", ["1"] * 4))
+    for name in ("grades", "evaluations"):
+        protocol = DeltaTable(folder / "lake" / name).protocol()
+        assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
+        message = json.loads(DeltaTable(folder / "lake" / name).history(1)[0]["userMetadata"])
+        assert message["stage"].startswith("grade/test")
+    checked = rows(folder, "SELECT table_name, attempt, rule FROM checks WHERE iteration = 2")
+    assert {"grades", "evaluations"} <= {row["table_name"] for row in checked}
+    keys = [tuple(row.values()) for row in checked]
+    assert len(set(keys)) == len(keys)

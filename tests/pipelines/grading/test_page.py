@@ -106,7 +106,9 @@ def test_an_empty_solution_is_shown_as_empty(tmp_path: Path) -> None:
     assert "(empty)" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "'=1", "''=1", "'x", "", "x", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@x", "\tx", "'=1", "''=1", "'x", "", "x", "\r=1"]
+)
 def test_no_cell_is_a_formula_and_every_cell_comes_back(text: str) -> None:
     assert not guarded(text).startswith(("=", "+", "-", "@", "\t", "\r"))
     assert unguarded(guarded(text)) == text
