@@ -308,7 +308,7 @@ def test_a_grader_is_named_by_a_plain_name(folder: Path) -> None:
     [
         (None, ("cannot be read", "check the path")),
         (b"", ("row 1", "has no column", "'number'")),
-        ("number;mark\n1;2".encode(), ("has no column", "'sample_id'")),
+        (b"number;mark\n1;2", ("has no column", "'sample_id'")),
         ("number,mark\n\u00e9".encode("latin-1"), ("UTF-8", "byte 12")),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,17 @@ import pytest
 from expectations.context import Context
 from pipelines.config import RunConfig
 from pipelines.contamination import contamination, counts, shared_text
+from pipelines.errors import ExpectationsFailed
 from pipelines.gate import ExpectationGate
+from pipelines.lake.lake import open_lake
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from pipelines.one_stage import run_one_stage
+from pipelines.progress import SilentProgress
+from pipelines.stages import Stages
 from schemas import CONTAMINATION, PROBLEMS
 from tests import factories
+from tests.pipelines.lake.test_materialize import Quiet
 from tests.real_data import REAL_DATA, needs_real_data
 
 if TYPE_CHECKING:
@@ -135,6 +144,66 @@ def test_a_problem_counts_once_with_its_longest_run() -> None:
         {"suite": "test", "problems": 10, "exact": 1, "8 words": 2, "9 words": 2}
         | {"10 words": 1, "11 words": 1, "12 words": 1, "13 words": 1},
     ]
+
+
+class Engines:
+    """The tests' Spark session."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+
+    def spark(self) -> SparkSession:
+        return self._session
+
+    def start_ray(self) -> None:
+        raise AssertionError("nothing here needs Ray")
+
+
+@pytest.mark.slow
+def test_a_run_keeps_its_hits_and_stops_on_a_training_problem_in_a_suite(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    questions = [("train", "Compute $1 + x$."), ("train", run_of(0, 20)), ("train", "What is $3$?")]
+    questions += [("test", "Compute 1 + x."), ("test", run_of(2, 15)), ("test", "What is $4$?")]
+    lines = [json.dumps({"split": s, "question": q, "answer": "0"}) for s, q in questions]
+    (tmp_path / "problems.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+    refused = looked_for(spark, tmp_path, "strict", exact="critical")
+    assert "Compute" not in refused  # Hits are named by their ids.
+    assert "evaluation problem with the text of a training problem" in refused
+    assert "problems.contamination.exact: warning" in refused
+
+    assert looked_for(spark, tmp_path, "lenient", exact="warning") == ""
+    reader = LakeReader(Location(str(tmp_path / "lake")))
+    hits = reader.rows("SELECT * FROM contamination ORDER BY shared_words", "lenient")
+    assert [(hit["question"], hit["exact"]) for hit in hits] == [
+        ("Compute 1 + x.", True),
+        (run_of(2, 15), False),
+    ]
+    failed = reader.rows("SELECT severity FROM checks WHERE NOT passed", "lenient")
+    assert [row["severity"] for row in failed] == ["warning", "warning"]
+    assert reader.rows("SELECT * FROM contamination", "strict") == []
+
+
+def looked_for(spark: SparkSession, folder: Path, name: str, **limits: Any) -> str:
+    """Ingest and look for contamination in a run; what the gate refused, if anything."""
+    source = {"kind": "jsonl", "location": str(folder / "problems.jsonl"), "split_field": "split"}
+    config = RunConfig.model_validate(
+        {
+            "name": name,
+            "output": str(folder / "data"),
+            "problems": {"sources": [source], "contamination": limits},
+            "lake": {"uri": str(folder / "lake")},
+        }
+    )
+    stages = Stages(config, SilentProgress(), lambda: spark)
+    with open_lake(config, Engines(spark), ExpectationGate(config), Quiet()) as lake:
+        run_one_stage(lake, stages, "ingest", 0, 1)
+        try:
+            run_one_stage(lake, stages, "contamination", 0, 1)
+        except ExpectationsFailed as error:
+            return str(error)
+    return ""
 
 
 class AsInput:
