@@ -33,9 +33,20 @@ _FILES = {
 
 def main(folder: Path, num_shown: int) -> None:
     """Measure and print."""
+    problems = [row for split in _FILES for row in _problems(folder, split)]
+    hits = _measured(problems)
+    words = NGRAMS[-1]
+    show_hits(console(), hits, Counter(row["split"] for row in problems), words, 0)
+    pairs = {n: sum(hit["shared_words"] >= n for hit in hits) for n in NGRAMS}
+    print(f"pairs that share n words in a row: {pairs}")
+    _show(hits, words, num_shown)
+
+
+def _measured(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The hits, found twice: the first call also compiles."""
     import pyarrow as pa
 
-    problems = [row for split in _FILES for row in _problems(folder, split)]
+    hits: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as log_folder:
         spark = spark_session(SparkConfig(), Path(log_folder))
         frame = spark.createDataFrame(pa.Table.from_pylist(problems))
@@ -46,11 +57,7 @@ def main(folder: Path, num_shown: int) -> None:
             jobs = len(spark.sparkContext.statusTracker().getJobIdsForGroup(what))
             print(f"{what}: {time.monotonic() - started:.1f} s, {jobs} Spark jobs")
         spark.stop()
-    words = NGRAMS[-1]
-    show_hits(console(), hits, Counter(row["split"] for row in problems), words, 0)
-    pairs = {n: sum(hit["shared_words"] >= n for hit in hits) for n in NGRAMS}
-    print(f"pairs that share n words in a row: {pairs}")
-    _show(hits, words, num_shown)
+    return hits
 
 
 def _problems(folder: Path, split: str) -> list[dict[str, str]]:
