@@ -32,6 +32,13 @@ class Context:
     cutoff: int | None = None
     """Most training rows a problem may have."""
 
+    problems_in_training: Found | None = None
+    """Evaluation problems whose text is that of a training problem."""
+    refuses_problems_in_training: bool = True
+    """Whether one of them stops the run."""
+    contaminated_suites: Found | None = None
+    """Suites of which too many problems share a run of words with a training problem."""
+
     last_accepted_share: float | None = None
     """Share of training samples with a reward above the threshold, an iteration before."""
     last_mean_tokens: float | None = None

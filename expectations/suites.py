@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from expectations import (
     checks,
+    contamination,
     evaluations,
+    grades,
     policies,
     problems,
     prompts,
@@ -23,6 +25,7 @@ from schemas.table import Table
 _SUITES = {
     "runs": runs.expectations,
     "problems": problems.expectations,
+    "contamination": contamination.expectations,
     "prompts": prompts.expectations,
     "samples": samples.expectations,
     "rewards": rewards.expectations,
@@ -30,6 +33,7 @@ _SUITES = {
     "training_set": training_set.expectations,
     "policies": policies.expectations,
     "evaluations": evaluations.expectations,
+    "grades": grades.expectations,
     "stages": stages.expectations,
     "checks": checks.expectations,
 }

@@ -18,6 +18,7 @@ from pipelines.errors import ConfigError, RestEMError
 
 if TYPE_CHECKING:
     from pipelines.config import RunConfig
+    from pipelines.lake.location import Location
     from pipelines.lake.reader import LakeReader
 
 _INTERRUPTED = 130
@@ -133,6 +134,22 @@ def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A
     from jobs.planned import show_plan
 
     show_plan(_load(config, name, set))
+
+
+@app.command()
+def contamination(
+    config: Config,
+    examples: Annotated[int, typer.Option(min=0, help="Most hits shown of a suite.")] = 5,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+) -> None:
+    """Look for test problems among the training problems; nothing is run or written.
+
+    Problems of each suite with the text of a training problem, or 8 to 13 words in a row of one.
+    """
+    from jobs.contaminated import show_contamination
+
+    show_contamination(_load(config, name, set), examples)
 
 
 @app.command()
@@ -267,6 +284,50 @@ def compare(
     show_comparison(compare_runs(_reader(lake, storage), runs))
 
 
+grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")
+app.add_typer(grade, name="grade", no_args_is_help=True)
+
+
+@grade.command("export")
+def export_exam(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    suite: Annotated[str, typer.Option(help="Whose samples: test, or a suite's name.")],
+    output: Annotated[Path, typer.Option(help="Folder for the page and the sheet.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Whose policy; default: the last that was asked.")
+    ] = None,
+    decoding: Annotated[
+        str | None, typer.Option(help="How they were drawn; default: greedy, where there is that.")
+    ] = None,
+    max_points: Annotated[
+        float, typer.Option(help="Worth of a problem whose source gives no 'points'.")
+    ] = 1.0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Write a suite's solutions as a page (HTML) and a sheet (CSV) to be marked."""
+    from jobs.grading import export
+
+    export(_location(lake, storage), run, suite, output, iteration, decoding, max_points)
+
+
+@grade.command("import")
+def import_marks(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Sheets with marks, all by one grader.")],
+    grader: Annotated[str, typer.Option(help="Who gave the marks.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace this grader's earlier marks.")
+    ] = False,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Read marks back: into the table grades, their totals into evaluations."""
+    from jobs.grading import import_marks as read_marks
+
+    read_marks(_location(lake, storage), run, files, grader, replace=replace)
+
+
 @app.command()
 def doctor() -> None:
     """Check this machine, and what would be used.
@@ -285,10 +346,15 @@ def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfi
 
 
 def _reader(uri: str, storage: list[str] | None) -> LakeReader:
-    from pipelines.lake.location import Location
     from pipelines.lake.reader import LakeReader
 
-    return LakeReader(Location.at(uri, _pairs("--storage", "KEY=VALUE", storage)))
+    return LakeReader(_location(uri, storage))
+
+
+def _location(uri: str, storage: list[str] | None) -> Location:
+    from pipelines.lake.location import Location
+
+    return Location.at(uri, _pairs("--storage", "KEY=VALUE", storage))
 
 
 def _pairs(option: str, form: str, items: list[str] | None) -> dict[str, str]:

@@ -32,16 +32,17 @@ def show_run(reader: LakeReader, run: str) -> None:
     out = console()
     stages = _sealed(reader, run)
     config = json.loads(reader.rows("SELECT config FROM runs", run)[0]["config"])
+    wanted = _wanted(config)
     out.print(f"run {run}", style="bold")
     _stages(out, stages)
-    _missing(out, reader, run, stages, int(config.get("num_iterations", 0)))
+    _missing(out, reader, run, stages, wanted)
     _checks(out, reader, run)
     _evaluations(out, reader, run)
 
 
 def _run_line(reader: LakeReader, run: Row) -> Row:
     stages = _sealed(reader, run["run_id"])
-    wanted = loop_stages(int(json.loads(run["config"]).get("num_iterations", 0)))
+    wanted = _wanted(json.loads(run["config"]))
     done = {(stage["iteration"], stage["stage"]) for stage in stages}
     missing = [stage for stage in wanted if stage not in done]
     best = reader.rows(
@@ -56,6 +57,12 @@ def _run_line(reader: LakeReader, run: Row) -> Row:
         "seconds": seconds(sum(stage["seconds"] for stage in stages)),
         "test greedy accuracy": with_interval(best[0] if best else None),
     }
+
+
+def _wanted(config: dict[str, Any]) -> list[tuple[int, str]]:
+    """The stages that a run with this configuration has."""
+    looked_for = (config.get("problems") or {}).get("contamination") is not None
+    return loop_stages(int(config.get("num_iterations", 0)), contamination=looked_for)
 
 
 def _sealed(reader: LakeReader, run: str) -> list[dict[str, Any]]:
@@ -91,10 +98,14 @@ def _stages(out: Console, stages: list[dict[str, Any]]) -> None:
 
 
 def _missing(
-    out: Console, reader: LakeReader, run: str, stages: list[dict[str, Any]], iterations: int
+    out: Console,
+    reader: LakeReader,
+    run: str,
+    stages: list[dict[str, Any]],
+    wanted: list[tuple[int, str]],
 ) -> None:
     done = {(stage["iteration"], stage["stage"]) for stage in stages}
-    missing = [stage for stage in loop_stages(iterations) if stage not in done]
+    missing = [stage for stage in wanted if stage not in done]
     heading(out, "To do")
     if not missing:
         out.print("  nothing: the run is complete", style="green")

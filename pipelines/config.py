@@ -58,6 +58,17 @@ class SourceConfig(Section):
     """Field that holds each row's split; null: rows are split by hash."""
 
 
+class ContaminationConfig(Section):
+    """Whether what is tested on was trained on; the table `contamination` is made if this is set."""
+
+    words: int = Field(13, ge=8)
+    """Words in a row that a test and a training problem may not share."""
+    max_share: float = Field(0.01, ge=0, le=1)
+    """Share of a suite's problems that may, before a warning is due."""
+    exact: Literal["critical", "warning"] = "critical"
+    """What one problem with the text of a training problem is; critical: the run stops."""
+
+
 class ProblemsConfig(Section):
     """D, D_val and the test set."""
 
@@ -68,6 +79,8 @@ class ProblemsConfig(Section):
     """Test rows taken by hash from sources without splits."""
     max_train: int | None = Field(None, ge=1)
     """Keep at most so many training problems, chosen by hash."""
+    contamination: ContaminationConfig | None = None
+    """Look for test problems among the training problems (a stage of some seconds)."""
 
 
 class PromptConfig(Section):

@@ -6,16 +6,19 @@ is checked: how many rows its inputs call for, which rows of two tables do not m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from expectations.contamination import contaminated_suites
 from expectations.context import Context
 from expectations.rule import Found
 from pipelines.config import RunConfig
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import verify_references
-from schemas import PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas.checks import CRITICAL
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -74,6 +77,25 @@ def _problems(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> C
     return Context(refused_references=_found(refused))
 
 
+def _contamination(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+    limits = config.problems.contamination
+    if limits is None:
+        return Context()
+    names = ["suite", "problem_id", "train_problem_id", "exact", "shared_words"]
+    hits = _to_pylist(rows, names)
+    long = {
+        (hit["suite"], hit["problem_id"]) for hit in hits if hit["shared_words"] >= limits.words
+    }
+    sizes = Counter(inputs["problems"].arrow(["split"]).column("split").to_pylist())
+    shared = Counter(suite for suite, _ in long)
+    shares = {suite: (shared[suite], size) for suite, size in sizes.items()}
+    return Context(
+        problems_in_training=_found([hit for hit in hits if hit["exact"]]),
+        refuses_problems_in_training=limits.exact == CRITICAL,
+        contaminated_suites=contaminated_suites(shares, limits.words, limits.max_share),
+    )
+
+
 def _samples(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
     asked = inputs["prompts"].arrow(["num_samples"]).column("num_samples")
     return Context(
@@ -127,6 +149,7 @@ def _training_set(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) 
 
 _CONTEXTS: dict[str, Callable[[RunConfig, int, Any, Inputs], Context]] = {
     PROBLEMS.name: _problems,
+    CONTAMINATION.name: _contamination,
     SAMPLES.name: _samples,
     REWARDS.name: _rewards,
     SELECTIONS.name: _selections,

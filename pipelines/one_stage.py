@@ -14,11 +14,12 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rest_em import rest_em
 from pipelines.stage import Stage
 from pipelines.stages import Stages
-from schemas import EVALUATIONS
+from schemas import CONTAMINATION, EVALUATIONS
 from schemas.table import Table
 
 STAGE_NAMES = (
     "ingest",
+    "contamination",
     "base_policy",
     "render",
     "generate",
@@ -29,7 +30,7 @@ STAGE_NAMES = (
     "improve",
 )
 
-SPARK_STAGES = ("ingest", "render", "evaluate", "select", "curate")
+SPARK_STAGES = ("ingest", "contamination", "render", "evaluate", "select", "curate")
 
 
 class _Done(Exception):
@@ -56,7 +57,7 @@ class _OneStageLake:
             self.lake.materialize(table, iteration, stage, *inputs)
             raise _Done
         found = self.lake.sealed(table, iteration, stage.name)
-        if found is None and table is EVALUATIONS:
+        if found is None and table in (EVALUATIONS, CONTAMINATION):
             return self.lake.unmade(table, iteration)  # Nothing is made from it.
         if found is None:
             raise LakeError(

@@ -18,6 +18,7 @@ _BY_POLICY = ("render", "generate", "score", "evaluate")
 _BY_UPDATE = ("select", "curate", "improve")
 _TABLES = {
     "ingest": "problems",
+    "contamination": "contamination",
     "base_policy": "policies",
     "render": "prompts",
     "generate": "samples",
@@ -75,9 +76,15 @@ class PlannedStage:
     """Commits of rows to the stage's table; None if the number of problems is not known."""
 
 
-def loop_stages(num_iterations: int) -> list[tuple[int, str]]:
-    """(iteration, stage) of every stage of a run, in the loop's order."""
-    stages = [(0, "ingest"), (0, "base_policy")]
+def loop_stages(num_iterations: int, *, contamination: bool = False) -> list[tuple[int, str]]:
+    """(iteration, stage) of every stage of a run, in the loop's order.
+
+    Args:
+        num_iterations: I.
+        contamination: whether the run looks for test problems among the training problems.
+    """
+    looked_for = [(0, "contamination")] if contamination else []
+    stages = [(0, "ingest"), *looked_for, (0, "base_policy")]
     for t in range(num_iterations + 1):
         stages += [(t, stage) for stage in _BY_POLICY]
         if t < num_iterations:
@@ -87,7 +94,10 @@ def loop_stages(num_iterations: int) -> list[tuple[int, str]]:
 
 def plan(config: RunConfig) -> list[PlannedStage]:
     """The stages of a run with their rows, tokens, engine starts and commits."""
-    return [_planned(config, t, stage) for t, stage in loop_stages(config.num_iterations)]
+    stages = loop_stages(
+        config.num_iterations, contamination=config.problems.contamination is not None
+    )
+    return [_planned(config, t, stage) for t, stage in stages]
 
 
 def problem_sizes(config: RunConfig) -> Sizes:

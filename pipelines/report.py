@@ -31,7 +31,17 @@ Verdicts = Mapping[str, bool]
 _NONE = "–"
 _WIDTH = 140
 _REPORT_FILE = "report.txt"
-_STAGES = ("ingest", "render", "generate", "score", "evaluate", "select", "curate", "improve")
+_STAGES = (
+    "ingest",
+    "contamination",
+    "render",
+    "generate",
+    "score",
+    "evaluate",
+    "select",
+    "curate",
+    "improve",
+)
 
 
 @dataclass(frozen=True)

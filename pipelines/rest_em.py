@@ -21,6 +21,7 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.stage import Stage
 from pipelines.stages import Stages
 from schemas import (
+    CONTAMINATION,
     EVALUATIONS,
     POLICIES,
     PROBLEMS,
@@ -54,6 +55,8 @@ def rest_em(lake: Tables, stages: Stages, num_iterations: int) -> TableSnapshot:
         The final policy's row.
     """
     problems = lake.materialize(PROBLEMS, 0, stages.ingest())
+    if stages.config.problems.contamination is not None:
+        lake.materialize(CONTAMINATION, 0, stages.contamination(), problems)
     policy = lake.materialize(POLICIES, 0, stages.base_policy())
 
     for i in range(num_iterations + 1):

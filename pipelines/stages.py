@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.base_policy import base_policy
 from pipelines.config import RunConfig
+from pipelines.contamination import contamination
 from pipelines.curate import assemble, select_samples
 from pipelines.evaluate import evaluate
 from pipelines.generate import generate
@@ -38,6 +39,10 @@ class Stages:
     def ingest(self) -> SparkStage:
         """Sources -> problems."""
         return ingest(self.config, self.spark)
+
+    def contamination(self) -> SparkStage:
+        """Problems -> those of the evaluation that share text with training problems."""
+        return contamination()
 
     def base_policy(self) -> ArrowStage:
         """The base model's row in `policies`."""

@@ -12,7 +12,9 @@ EVALUATIONS = Table(
         Column("policy_id", ColumnType.STRING, "the policy evaluated"),
         Column("suite", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
         Column("metric", ColumnType.STRING, "greedy_accuracy, pass_at_1, pass_at_8, maj_at_8, ..."),
-        Column("value", ColumnType.DOUBLE, "the metric, averaged over problems"),
+        Column(
+            "value", ColumnType.DOUBLE, "the metric, averaged over problems (graded_points: summed)"
+        ),
         Column("ci_low", ColumnType.DOUBLE, "2.5th percentile of the bootstrap"),
         Column("ci_high", ColumnType.DOUBLE, "97.5th percentile of the bootstrap"),
         Column("n", ColumnType.LONG, "problems averaged over", minimum=1),

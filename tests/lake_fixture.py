@@ -54,12 +54,14 @@ def run_rows(run: str) -> Rows:
     rows: Rows = {table.name: [] for table in TABLES}
     rows["runs"].append(_run(run))
     rows["problems"] += [_problem(number) for number in range(1, NUM_PROBLEMS + 1)]
+    rows["contamination"].append({"iteration": 0})
     for iteration in range(3):
         rows["policies"].append(_policy(run, iteration))
         rows["evaluations"] += _evaluations(run, iteration)
         for number in range(1, NUM_PROBLEMS + 1):
             _ask(rows, run, iteration, number)
         rows["training_set"] += _training_set(rows, iteration + 1)
+        rows["grades"] += _grades(rows, iteration)
     rows["stages"] += _stages(run)
     rows["checks"] += [
         {"iteration": 0, "table_name": "samples", "version": 0, "rule": "rows = prompts x N"},
@@ -200,6 +202,14 @@ def _training_set(rows: Rows, iteration: int) -> list[dict[str, Any]]:
             "solution": samples[row["sample_id"]]["solution"],
         }
         for row in chosen
+    ]
+
+
+def _grades(rows: Rows, iteration: int) -> list[dict[str, Any]]:
+    return [
+        {name: sample[name] for name in ("iteration", "sample_id", "problem_id", "policy_id")}
+        for sample in rows["samples"]
+        if sample["purpose"] == "test" and sample["iteration"] == iteration
     ]
 
 

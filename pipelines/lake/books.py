@@ -19,6 +19,9 @@ from schemas.table import Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+AMENDING = "/"
+"""In the name of a stage that amends a table which another stage has made: `grade/exam/ada`."""
+
 
 class Books:
     """Reads and writes `runs`, `stages` and `checks` of one run."""
@@ -84,11 +87,17 @@ class Books:
         """Record what the gate found on a stage's table."""
         app_id = f"restem/{self._config.name}/{iteration}/{stage}/checks"
         attempt = committed_transaction(self._writer(CHECKS, iteration), app_id) + 1
+        times_checked = attempt
+        if AMENDING in stage:
+            # Several stages check the table, and each attempt at it has a number of its own.
+            checked = current(self._location, CHECKS, self._config.name, iteration)
+            earlier = checked.arrow(["attempt"], f"table_name = '{table.name}'")
+            times_checked = max(earlier.column("attempt").to_pylist(), default=0) + 1
         now = datetime.now(UTC)
         rows = [
             {
                 "table_name": table.name,
-                "attempt": attempt,
+                "attempt": times_checked,
                 "version": version,
                 "rule": result.rule,
                 "severity": result.severity,

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import LakeError
+from pipelines.lake.answers import quoted
 from pipelines.lake.files import PartitionWriter
 from pipelines.stage import WrittenFile
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
 
 
@@ -82,6 +84,56 @@ def commit(
         raise LakeError(
             f"{writer.table.name}: another process committed {app_id} at the same time ({error}); "
             "let one of them finish, then start this command again"
+        ) from None
+    table.update_incremental()
+    return int(table.version())
+
+
+def replace_slice(
+    writer: PartitionWriter,
+    rows: pa.Table,
+    where: str,
+    transaction: tuple[str, int],
+    message: dict[str, Any],
+) -> int:
+    """Replace some rows of the writer's partition in one commit; its other rows stay as they are.
+
+    Args:
+        writer: the partition's writer.
+        rows: the new rows, complete; every one fulfils `where`.
+        where: a SQL condition on the rows that are replaced.
+        transaction: application id and version.
+        message: as for `commit`.
+
+    Returns:
+        The table's version after the commit.
+
+    Raises:
+        LakeError: another process changed the same rows at the same time.
+    """
+    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake.exceptions import CommitFailedError
+
+    table = _newest(writer)
+    own = " AND ".join(
+        f"{key} = {quoted(int(value) if key == 'iteration' else value)}"
+        for key, value in writer.partition.items()
+    )
+    try:
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=f"{own} AND ({where})",
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(*transaction)],
+                custom_metadata={"userMetadata": json.dumps(message, sort_keys=True)},
+            ),
+        )
+    except CommitFailedError as error:
+        raise LakeError(
+            f"{writer.table.name}: another process changed the same rows at the same time "
+            f"({error}); start this command again"
         ) from None
     table.update_incremental()
     return int(table.version())

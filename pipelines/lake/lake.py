@@ -1,5 +1,7 @@
 """The lake of one run: `materialize` is the only way a table of it comes to be.
 
+(`amend` adds what comes later, beside what a stage has made: marks that people give.)
+
 What is guaranteed (DESIGN of the tables in docs/lake.md):
 
 - A stage that is sealed is not run again; its snapshot is returned at the sealed version.
@@ -21,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.config import RunConfig
 from pipelines.errors import ExpectationsFailed
-from pipelines.lake.books import Books, current
-from pipelines.lake.commit import commit, committed_transaction
+from pipelines.lake.books import AMENDING, Books, current
+from pipelines.lake.commit import commit, committed_transaction, replace_slice
 from pipelines.lake.files import PartitionWriter, conform
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.lake.tables import create_tables, refuse_another_version
+from pipelines.lake.tables import create_tables, exists, refuse_another_version
 from pipelines.stage import ArrowStage, SparkStage, Stage, StreamStage
 from pipelines.version import code_version
 from schemas.table import Table
@@ -112,7 +114,7 @@ class Lake:
         else:
             transaction = (self._app_id(iteration, stage), 1)
             snapshot = self._at_once(table, iteration, stage, inputs, transaction)
-        return self._seal(snapshot, stage, inputs, time.monotonic() - started, attempt=1)
+        return self._sealed_now(snapshot, stage, inputs, started, attempt=1)
 
     def remake(
         self, table: Table, iteration: int, stage: ArrowStage, *inputs: TableSnapshot
@@ -132,30 +134,68 @@ class Lake:
         # Not the stage's own id, whose version counts the chunks of a first attempt that streamed.
         transaction = (f"{self._app_id(iteration, stage)}/attempt", attempt)
         snapshot = self._at_once(table, iteration, stage, inputs, transaction)
-        return self._seal(snapshot, stage, inputs, time.monotonic() - started, attempt)
+        return self._sealed_now(snapshot, stage, inputs, started, attempt)
 
-    def _seal(
+    def _sealed_now(
         self,
         snapshot: TableSnapshot,
         stage: Stage,
         inputs: Sequence[TableSnapshot],
-        seconds: float,
+        started: float,
         attempt: int,
     ) -> TableSnapshot:
-        iteration = snapshot.iteration
-        row = {
-            "table_name": snapshot.table.name,
-            "version": snapshot.version,
-            "inputs": json.dumps([item.describe() for item in inputs]),
-            "rows": snapshot.count(),
-            "seconds": seconds,
-            "measures": json.dumps(stage.measures),
-            "mlflow_run_id": self.listener.mlflow_run_id(iteration),
-        }
-        seal = self._books.seal(iteration, stage.name, row, attempt)
-        self._seals[iteration, stage.name] = seal
+        """Seal an attempt and tell the listener."""
+        seconds = time.monotonic() - started
+        seal = self._seal(snapshot, stage, inputs, snapshot.count(), seconds, attempt)
         self.listener.stage_sealed(seal, snapshot, repeated=False)
         return snapshot
+
+    def amend(
+        self, table: Table, iteration: int, stage: ArrowStage, where: str, *inputs: TableSnapshot
+    ) -> bool:
+        """Make a slice of a table's partition hold exactly the stage's rows.
+
+        For rows that come after the partition was made, beside those of the stage that made it:
+        what people say of samples, and what follows from it. Sealed versions keep what they had.
+        Each change is a new attempt of the stage, with its own transaction and seal; rows that are
+        there already are not committed again.
+
+        Args:
+            table: the table.
+            iteration: whose partition.
+            stage: makes all rows of the slice; its name must hold `/`.
+            where: a SQL condition that the slice's rows fulfil, and no others.
+            inputs: what the stage reads.
+
+        Returns:
+            Whether something was committed.
+
+        Raises:
+            ExpectationsFailed: a critical expectation does not hold.
+            LakeError: the rows are not the table's, or another process races this one.
+        """
+        assert AMENDING in stage.name, f"{stage.name} could be taken for the table's own stage"
+        started = time.monotonic()
+        self._ready()
+        writer = PartitionWriter(table, self.location, self.config.name, iteration)
+        rows = writer.complete(stage.function(*inputs)).sort_by(
+            [(k, "ascending") for k in table.key]
+        )
+        app_id = self._app_id(iteration, stage)
+        attempt = committed_transaction(writer, app_id)
+        snapshot = current(self.location, table, self.config.name, iteration)
+        changes = attempt == 0 or snapshot.arrow(where=where).to_pylist() != rows.to_pylist()
+        if changes:
+            attempt += 1
+            report = self._passed(table, iteration, stage, rows, inputs)
+            message = self._message(iteration, stage, inputs)
+            version = replace_slice(writer, rows, where, (app_id, attempt), message)
+            self._books.record_checks(table, iteration, stage.name, version, report.results)
+            snapshot = self._snapshot(table, iteration, version)
+        # Repeated or not: a kill between the commit and its seal is made good here.
+        seconds = time.monotonic() - started
+        self._seal(snapshot, stage, inputs, rows.num_rows, seconds, attempt)
+        return changes
 
     def sealed(self, table: Table, iteration: int, stage: str) -> TableSnapshot | None:
         """A stage's table at its sealed version; None if it is not sealed."""
@@ -165,6 +205,10 @@ class Lake:
     def unmade(self, table: Table, iteration: int) -> TableSnapshot:
         """A table as it is now, whatever of it is there."""
         return current(self.location, table, self.config.name, iteration)
+
+    def has(self, table: Table) -> bool:
+        """Whether the lake has the table; an older version's may lack a newer one."""
+        return exists(self.location, table)
 
     def is_complete(self, stages: Sequence[tuple[int, str]]) -> bool:
         """Whether all of these stages are sealed."""
@@ -187,6 +231,29 @@ class Lake:
 
     def _app_id(self, iteration: int, stage: Stage) -> str:
         return f"restem/{self.config.name}/{iteration}/{stage.name}"
+
+    def _seal(
+        self,
+        snapshot: TableSnapshot,
+        stage: Stage,
+        inputs: Sequence[TableSnapshot],
+        num_rows: int,
+        seconds: float,
+        attempt: int,
+    ) -> dict[str, Any]:
+        iteration = snapshot.iteration
+        row = {
+            "table_name": snapshot.table.name,
+            "version": snapshot.version,
+            "inputs": json.dumps([item.describe() for item in inputs]),
+            "rows": num_rows,
+            "seconds": seconds,
+            "measures": json.dumps(stage.measures),
+            "mlflow_run_id": self.listener.mlflow_run_id(iteration),
+        }
+        seal = self._books.seal(iteration, stage.name, row, attempt)
+        self._seals[iteration, stage.name] = seal
+        return seal
 
     def _message(
         self, iteration: int, stage: Stage, inputs: Sequence[TableSnapshot]

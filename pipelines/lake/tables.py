@@ -27,6 +27,14 @@ def refuse_another_version(location: Location) -> None:
         raise LakeError(f"lake.uri: cannot use {location.uri}: {_first_line(error)}") from None
 
 
+def exists(location: Location, table: Table) -> bool:
+    """Whether the lake has the table."""
+    from deltalake import DeltaTable
+
+    uri, options = location.table(table.name), location.storage_options
+    return bool(DeltaTable.is_deltatable(uri, storage_options=options))
+
+
 def create_tables(location: Location, config: LakeConfig) -> None:
     """Create the tables that are not there yet.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from expectations.contamination import contaminated_suites
 from expectations.context import Context
 from expectations.rule import Found
 from schemas import (
+    CONTAMINATION,
     EVALUATIONS,
+    GRADES,
     POLICIES,
     PROBLEMS,
     PROMPTS,
@@ -223,13 +226,32 @@ DATA = (
     Broken(EVALUATIONS, "ci_high >= value", ({"value": 0.6}, {})),
     Broken(
         EVALUATIONS,
-        "value >= 0 and <= 1 where metric is not train_test_gap or mean_reward",
+        "value >= 0 and <= 1 where metric is not train_test_gap or mean_reward or graded_points",
         (
             {"value": 1.5, "ci_high": 2.0},
             {"metric": "train_test_gap", "value": -0.5, "ci_low": -1.0},
         ),
         examples=({"metric": "greedy_accuracy", "value": 1.5, "suite": "test"},),
     ),
+    Broken(
+        CONTAMINATION,
+        "no evaluation problem with the text of a training problem",
+        ({"exact": True},),
+        1,
+        Context(problems_in_training=Found(1, ({"problem_id": "problem-1"},))),
+        ({"problem_id": "problem-1"},),
+    ),
+    Broken(
+        CONTAMINATION,
+        "no suite of which too many problems share a run of words with a training problem",
+        ({},),
+        1,
+        Context(contaminated_suites=contaminated_suites({"test": (3, 100)}, 13, 0.02)),
+        ({"suite": "test", "problems": 100, "words": 13, "shared": 3},),
+        severity="warning",
+    ),
+    Broken(GRADES, "at least one mark", (), None),
+    Broken(GRADES, "max_points >= points", ({"points": 4.5}, {"points": 4.0})),
 )
 
 CASES = (*SCHEMA, *DATA)

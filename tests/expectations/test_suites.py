@@ -24,6 +24,8 @@ EVERYTHING_KNOWN = Context(
     evaluation_problems_in_training=Found(0),
     evaluation_questions_in_training=Found(0),
     cutoff=1,
+    problems_in_training=Found(0),
+    contaminated_suites=Found(0),
     last_accepted_share=0.9,
     last_mean_tokens=7.0,
 )

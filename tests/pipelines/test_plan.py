@@ -87,3 +87,11 @@ def test_a_transfer_suite_is_asked_greedily() -> None:
 def test_at_most_max_train_problems_are_counted() -> None:
     problems = {"sources": [SOURCE], "num_test": 150, "max_train": 64}
     assert problem_sizes(config(problems=problems))["train"] == 64
+
+
+def test_a_run_looks_for_contamination_only_if_it_is_told_to() -> None:
+    assert "contamination" not in {stage.stage for stage in plan(config())}
+    problems = {"sources": [SOURCE], "num_test": 150, "contamination": {"words": 10}}
+    names = [stage.stage for stage in plan(config(problems=problems))]
+    assert names[:3] == ["ingest", "contamination", "base_policy"]
+    assert stage_of(config(problems=problems), 0, "contamination").table == "contamination"

@@ -1,0 +1,49 @@
+"""What must hold of contamination, beyond its schema: little of what is tested on was trained on."""
+
+from __future__ import annotations
+
+from expectations.context import Context
+from expectations.rule import Found, NothingFound, Rule
+from schemas.checks import CRITICAL, WARNING
+
+
+def expectations(context: Context) -> list[Rule]:
+    """No problem is in both, and few share a long run of words."""
+    rules: list[Rule] = []
+    if context.problems_in_training is not None:
+        rules.append(
+            NothingFound(
+                context.problems_in_training,
+                "evaluation problem with the text of a training problem",
+                severity=CRITICAL if context.refuses_problems_in_training else WARNING,
+                remedy="remove it from problems.sources, or set problems.contamination.exact: "
+                "warning",
+            )
+        )
+    if context.contaminated_suites is not None:
+        rules.append(
+            NothingFound(
+                context.contaminated_suites,
+                "suite of which too many problems share a run of words with a training problem",
+                severity=WARNING,
+                remedy="look at the table contamination; the limits are "
+                "problems.contamination.words and max_share",
+            )
+        )
+    return rules
+
+
+def contaminated_suites(shares: dict[str, tuple[int, int]], words: int, max_share: float) -> Found:
+    """The suites above the limit.
+
+    Args:
+        shares: suite -> its problems that share so many words, and all its problems.
+        words: words in a row.
+        max_share: the limit, 0 to 1.
+    """
+    above = tuple(
+        {"suite": suite, "problems": size, "words": words, "shared": shared}
+        for suite, (shared, size) in sorted(shares.items())
+        if shared > max_share * size
+    )
+    return Found(len(above), above)

@@ -1,0 +1,168 @@
+r"""Contamination: training problems whose text is also in a problem that policies are tested on.
+
+Two questions are the same if their texts agree, case, white space and `$` aside. They share an
+n-gram if n words in a row are in both; a word is a run of letters or digits, so that punctuation,
+LaTeX's included, does not count (`\frac{1}{2}` has the words frac, 1 and 2).
+
+One join serves every n: all runs of `NGRAMS[0]` words are hashed and joined, and matches that lie
+one behind the other in both texts are one longer run. The pairs that share n words in a row are those
+whose longest run has n or more. Nothing compares each problem with each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipelines.stage import SparkStage
+from schemas.problems import TRAIN
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+NGRAMS = (8, 9, 10, 11, 12, 13)
+"""Numbers of words that are counted; the last is the strict one that GPT-3's authors used."""
+
+
+def contamination() -> SparkStage:
+    """The stage that looks for evaluation problems among the training problems."""
+    return SparkStage("contamination", shared_text)
+
+
+def shared_text(problems: DataFrame) -> DataFrame:
+    """The pairs of an evaluation problem and a training problem that share text.
+
+    Args:
+        problems: problem_id, split and question; every split but `train` is for evaluation.
+
+    Returns:
+        The columns of `contamination`.
+    """
+    from pyspark.sql import functions as f
+
+    texts = problems.select("problem_id", "split", "question", _words().alias("words"))
+    pairs = (
+        _same(texts)
+        .unionByName(_longest_runs(texts))
+        .groupBy("problem_id", "train_problem_id")
+        .agg(f.max("exact").alias("exact"), f.max("shared_words").alias("shared_words"))
+    )
+    tested = texts.select(
+        "problem_id", f.col("split").alias("suite"), "question", f.size("words").alias("num_words")
+    )
+    trained = texts.select(
+        f.col("problem_id").alias("train_problem_id"), f.col("question").alias("train_question")
+    )
+    return (
+        pairs.join(tested, on="problem_id", how="inner")
+        .join(trained, on="train_problem_id", how="inner")
+        .select(
+            "suite",
+            "problem_id",
+            "train_problem_id",
+            "exact",
+            "shared_words",
+            "num_words",
+            "question",
+            "train_question",
+        )
+    )
+
+
+def _words() -> Column:
+    from pyspark.sql import functions as f
+
+    return f.regexp_extract_all(f.lower("question"), f.lit(r"[\p{L}\p{N}]+"), f.lit(0))
+
+
+def _is_train() -> Column:
+    from pyspark.sql import functions as f
+
+    return f.col("split") == TRAIN
+
+
+def _same(texts: DataFrame) -> DataFrame:
+    """Pairs with the same text."""
+    from pyspark.sql import functions as f
+
+    text = f.regexp_replace(f.lower("question"), r"(?U)[\s$]+", "")
+    keyed = texts.select(
+        "problem_id", "split", f.size("words").alias("words"), f.md5(text).alias("text")
+    )
+    trained = keyed.where(_is_train()).select("text", f.col("problem_id").alias("train_problem_id"))
+    return (
+        keyed.where(~_is_train())
+        .join(trained, on="text", how="inner")
+        .select(
+            "problem_id",
+            "train_problem_id",
+            f.lit(True).alias("exact"),
+            f.col("words").alias("shared_words"),
+        )
+    )
+
+
+def _longest_runs(texts: DataFrame) -> DataFrame:
+    """Pairs with at least `NGRAMS[0]` words in a row in both, and the longest such run."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    n = NGRAMS[0]
+    grams = texts.where(f.size("words") >= n).select(
+        "problem_id", "split", f.posexplode(_hashes(n)).alias("place", "gram")
+    )
+    trained = grams.where(_is_train()).select(
+        "gram",
+        f.col("problem_id").alias("train_problem_id"),
+        f.col("place").alias("train_place"),
+    )
+    pair = ["problem_id", "train_problem_id"]
+    matches = (
+        grams.where(~_is_train())
+        .join(trained, on="gram", how="inner")
+        .select(*pair, "place", (f.col("place") - f.col("train_place")).alias("shift"))
+    )
+    # Within a shift, places that follow each other keep the same distance to their rank.
+    along = Window.partitionBy(*pair, "shift").orderBy("place")
+    return (
+        matches.repartition(*pair)
+        .withColumn("run", f.col("place") - f.row_number().over(along))
+        .groupBy(*pair, "shift", "run")
+        .agg((f.count(f.lit(1)) + n - 1).cast("int").alias("length"))
+        .groupBy(*pair)
+        .agg(f.max("length").alias("shared_words"))
+        .select(*pair, f.lit(False).alias("exact"), "shared_words")
+    )
+
+
+def _hashes(n: int) -> Column:
+    """A 64-bit hash of each n words in a row."""
+    from pyspark.sql import functions as f
+
+    starts = f.sequence(f.lit(1), f.size("words") - n + 1)
+    return f.transform(starts, lambda start: f.xxhash64(f.slice("words", start, f.lit(n))))
+
+
+def counts(hits: list[dict[str, Any]], sizes: dict[str, int]) -> list[dict[str, Any]]:
+    """Problems of each suite that share text with training, by how much.
+
+    Args:
+        hits: rows of `contamination`.
+        sizes: suite -> its number of problems.
+
+    Returns:
+        A row a suite: `suite`, `problems`, `exact`, and for each n of NGRAMS `n words`.
+    """
+    rows = []
+    for suite, size in sorted(sizes.items()):
+        longest: dict[str, int] = {}
+        same = set()
+        for hit in hits:
+            if hit["suite"] == suite:
+                name = hit["problem_id"]
+                longest[name] = max(longest.get(name, 0), hit["shared_words"])
+                same |= {name} if hit["exact"] else set()
+        row: dict[str, Any] = {"suite": suite, "problems": size, "exact": len(same)}
+        for n in NGRAMS:
+            row[f"{n} words"] = sum(run >= n for run in longest.values())
+        rows.append(row)
+    return rows
