@@ -16,6 +16,7 @@ from pipelines.ingest import ingest
 from pipelines.progress import Progress
 from pipelines.render import render
 from pipelines.score import score
+from pipelines.score_suites import score_suites
 from pipelines.stage import ArrowStage, SparkStage, StreamStage
 from pipelines.tuning.checkpoint import PolicyRef
 
@@ -51,7 +52,7 @@ class Stages:
 
     def score(self) -> StreamStage:
         """Solutions -> verdicts."""
-        return score(self.config, self.progress)
+        return score_suites(self.config, lambda config: score(config, self.progress))
 
     def select(self) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""

@@ -1,12 +1,14 @@
-"""Problems in a text file: JSON Lines or CSV."""
+"""Problems in a text file: JSON Lines or CSV, plain or compressed (`.gz`)."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -69,8 +71,10 @@ def _whole(record: dict[str | None, str | None]) -> dict[str, object] | Unreadab
 @contextmanager
 def _open(source: SourceConfig) -> Iterator[TextIO]:
     path = Path(source.location).expanduser()
+    newline = "" if source.kind == "csv" else None
+    open_text = partial(gzip.open, path) if path.suffix == ".gz" else path.open
     try:
-        with path.open(encoding="utf-8-sig", newline="" if source.kind == "csv" else None) as file:
+        with open_text(mode="rt", encoding="utf-8-sig", newline=newline) as file:
             yield file
     except UnicodeDecodeError as error:
         raise InputError(
@@ -78,5 +82,5 @@ def _open(source: SourceConfig) -> Iterator[TextIO]:
         ) from None
     except OSError as error:
         raise InputError(
-            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror}); check the path"
+            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror or error}); check the path"
         ) from None
