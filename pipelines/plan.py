@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.datasets.published import PUBLISHED
-from pipelines.suites import suite_sources, suites_of
+from pipelines.suites import by_hand, suite_sources, suites_of
 from schemas.problems import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ def asked_sizes(config: RunConfig) -> Sizes:
 
 
 def _stated_size(source: SourceConfig) -> int | None:
-    """The number of problems that a source is known to have; duplicates are not known."""
+    """The number of problems that a source is known to have, or may have at most.
+
+    Duplicates that are left out are not known.
+    """
     size = source.options.get("size")
     if source.kind in PUBLISHED:
         size = _published_size(source)
@@ -142,7 +145,7 @@ def _stated_size(source: SourceConfig) -> int | None:
         size = None
     most = source.max_problems
     if not isinstance(size, int):
-        return None
+        return most
     return size if most is None else min(size, most)
 
 
@@ -186,12 +189,13 @@ def _num_samples(config: RunConfig) -> int:
 def _rows(config: RunConfig, iteration: int, stage: str, splits: list[str]) -> Amount | None:
     kept = min(config.curate.cutoff, _num_samples(config))
     asked = _asked(config, iteration, splits)
-    drawn = Amount({split: sum(numbers) for split, numbers in asked.items()})
+    drawn = {split: sum(numbers) for split, numbers in asked.items()}
+    graded = by_hand(config)
     amounts = {
         "ingest": Amount(dict.fromkeys(problem_sizes(config), 1)),
         "render": Amount({split: len(numbers) for split, numbers in asked.items()}),
-        "generate": drawn,
-        "score": drawn,
+        "generate": Amount(drawn),
+        "score": Amount({name: 0 if name in graded else n for name, n in drawn.items()}),
         "select": Amount({TRAIN: _num_samples(config)}),
         "curate": Amount({TRAIN: kept}, at_most=True),
     }

@@ -17,13 +17,15 @@ from schemas.rewards import CORRECT, ERROR, NO_ANSWER, WRONG
 EXACT_MATCH_VERSION = "1"
 """Raise it with every change that can change a verdict: it tells stored verdicts apart."""
 
-_ANSWER_IS = re.compile(r"\banswer is\b:?[ \t]*([^\n]*)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\banswer is\b:?", re.IGNORECASE)
 
 
 def after_answer_is(solution: str) -> str | None:
     """What follows the last "answer is" on its line, without the sentence's full stop."""
-    found = _ANSWER_IS.findall(solution)
-    return found[-1].strip().removesuffix(".") if found else None
+    found = list(_ANSWER_IS.finditer(solution))
+    if not found:
+        return None
+    return solution[found[-1].end() :].partition("\n")[0].strip().removesuffix(".").rstrip()
 
 
 def first_line(solution: str) -> str | None:

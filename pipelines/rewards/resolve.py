@@ -27,8 +27,8 @@ Staged = math_answer.MathAnswer | exact_match.ExactMatch
 """Rewards that judge most solutions, or all, at a glance."""
 
 BUILT_IN: dict[str, Callable[..., Staged]] = {
-    "exact_match": exact_match.exact_match,
     "math_answer": math_answer.math_answer,
+    "exact_match": exact_match.exact_match,
 }
 _PYTHON = "python:"
 
