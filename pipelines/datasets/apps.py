@@ -36,7 +36,7 @@ def _problem(difficulties: set[str], row: dict[str, Any]) -> dict[str, Any] | Un
     if fault:
         return fault
     tests = _listed_tests(row) if "test_list" in row else parsed(row.get("input_output"))
-    if row["difficulty"] not in difficulties or not _has_tests(tests):
+    if row["difficulty"] not in difficulties or tests is None or not _has_tests(tests):
         return None
     kept = {name: tests[name] for name in ("inputs", "outputs", "fn_name") if tests.get(name)}
     starter = str(row.get("starter_code") or "")

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -72,10 +72,10 @@ def _whole(record: dict[str | None, str | None]) -> dict[str, object] | Unreadab
 def _open(source: SourceConfig) -> Iterator[TextIO]:
     path = Path(source.location).expanduser()
     newline = "" if source.kind == "csv" else None
-    open_text = partial(gzip.open, path) if path.suffix == ".gz" else path.open
+    compressed = path.suffix == ".gz"
     try:
-        with open_text(mode="rt", encoding="utf-8-sig", newline=newline) as file:
-            yield file
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            yield TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: must be UTF-8 text, byte {error.start} of a block is not; convert the file"

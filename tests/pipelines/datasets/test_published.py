@@ -97,7 +97,7 @@ def test_gsm8k_keeps_the_solution_without_calculator_marks(tmp_path: Path) -> No
 
 
 def test_apps_keeps_introductory_problems_with_tests(tmp_path: Path) -> None:
-    stdin = {
+    stdin: dict[str, Any] = {
         "question": "Add.",
         "difficulty": "introductory",
         "input_output": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]}),
@@ -188,7 +188,7 @@ def test_bbh_keeps_each_file_and_its_task(tmp_path: Path) -> None:
 
 
 def test_the_exam_has_no_reference_and_is_numbered(tmp_path: Path) -> None:
-    rows = [{"problem": "List the set.", "idx": 0, "solution": ""}, {"problem": "How many?"}]
+    rows: list[dict[str, Any]] = [{"problem": "List the set.", "solution": ""}, {"problem": "b?"}]
     found = problems("hungarian_exam", written(tmp_path / "exam.jsonl", *rows))
     assert [(p.reference, p.solution, p.metadata["number"]) for p in found] == [
         ("", None, 1),
