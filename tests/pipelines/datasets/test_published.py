@@ -13,6 +13,7 @@ import pytest
 from pipelines.config import RewardConfig, SourceConfig
 from pipelines.datasets.math_problems import last_box
 from pipelines.datasets.problem import RawProblem
+from pipelines.datasets.published import MATH_SUBJECTS
 from pipelines.datasets.read import read
 from pipelines.errors import InputError
 from pipelines.rewards.references import verify_references
@@ -197,23 +198,31 @@ def test_the_exam_has_no_reference_and_is_numbered(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_hubs_layout_is_read_with_the_datasets_library(tmp_path: Path) -> None:
-    """As the hub has GSM8K and MATH: a folder a configuration, Parquet files a split."""
+    """As the hub has MATH: a configuration a subject, each with Parquet files a split."""
     import pyarrow as pa
     from pyarrow import parquet
 
     configs = []
-    for name, row in (("algebra", ALGEBRA), ("counting_and_probability", COUNTING)):
+    for level, name in enumerate(MATH_SUBJECTS, 1):
+        row = {**ALGEBRA, "problem": f"{name}?", "type": name, "level": f"Level {level}"}
         (tmp_path / name).mkdir()
-        parquet.write_table(pa.Table.from_pylist([row]), tmp_path / name / "train-00000.parquet")
-        configs.append(f"- config_name: {name}\n  data_files: {name}/train-*.parquet\n")
+        for split in ("train", "test"):
+            file = tmp_path / name / f"{split}-00000-of-00001.parquet"
+            parquet.write_table(
+                pa.Table.from_pylist([row, row] if split == "test" else [row]), file
+            )
+        files = f"[{{split: train, path: {name}/train-*}}, {{split: test, path: {name}/test-*}}]"
+        configs.append(f"- config_name: {name}\n  data_files: {files}\n")
     card = "---\nconfigs:\n" + "".join(configs) + "---\n"
     (tmp_path / "README.md").write_text(card)
-    (one,) = problems("math", tmp_path, options={"name": "algebra"})
-    assert (one.reference, one.split) == ("1", None)
-    (chosen,) = problems(
-        "math", tmp_path, options={"name": "counting_and_probability", "levels": [5]}
-    )
-    assert (chosen.reference, chosen.source_row) == ("2", 1)
+
+    whole = problems("math", tmp_path)
+    assert [p.metadata["subject"] for p in whole] == list(MATH_SUBJECTS)
+    assert [p.source_row for p in whole] == [1, 2, 3, 4, 5, 6, 7]
+    held_out = problems("math", tmp_path, split="test", options={"name": "algebra"})
+    assert [(p.question, p.split) for p in held_out] == [("algebra?", "test")] * 2
+    chosen = problems("math", tmp_path, options={"levels": [2, 3]})
+    assert [p.metadata["level"] for p in chosen] == [2, 3]
 
 
 def test_a_set_is_read_from_its_hub_id_unless_told_otherwise() -> None:
