@@ -13,7 +13,7 @@ import pytest
 from pipelines.config import RewardConfig, SourceConfig
 from pipelines.datasets.math_problems import last_box
 from pipelines.datasets.problem import RawProblem
-from pipelines.datasets.published import MATH_SUBJECTS
+from pipelines.datasets.published import MATH_SUBJECTS, PUBLISHED
 from pipelines.datasets.read import read
 from pipelines.errors import InputError
 from pipelines.rewards.references import verify_references
@@ -223,6 +223,27 @@ def test_a_folder_in_the_hubs_layout_is_read_with_the_datasets_library(tmp_path:
     assert [(p.question, p.split) for p in held_out] == [("algebra?", "test")] * 2
     chosen = problems("math", tmp_path, options={"levels": [2, 3]})
     assert [p.metadata["level"] for p in chosen] == [2, 3]
+
+
+def test_the_hubs_parquet_branch_of_apps_is_read_once(tmp_path: Path) -> None:
+    """It holds every problem twice: below `all/`, and below its difficulty."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    row = {
+        "question": "Add.",
+        "difficulty": "introductory",
+        "input_output": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]}),
+        "solutions": "",
+        "starter_code": "",
+    }
+    for folder in ("all/train", "all/test", "introductory/train", "introductory/test"):
+        (tmp_path / folder).mkdir(parents=True)
+        parquet.write_table(pa.Table.from_pylist([row]), tmp_path / folder / "0000.parquet")
+    files = PUBLISHED["apps"].options["data_files"]
+    for split in ("train", "test"):
+        (found,) = problems("apps", tmp_path, split=split, options={"data_files": files})
+        assert (found.split, found.solution) == (split, None)
 
 
 def test_a_set_is_read_from_its_hub_id_unless_told_otherwise() -> None:
