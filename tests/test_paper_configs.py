@@ -11,7 +11,8 @@ from pipelines.config import RunConfig, SourceConfig, load_config
 from pipelines.datasets.read import read
 from pipelines.few_shot import exemplars_of, render_text
 from pipelines.plan import asked_sizes, plan
-from pipelines.suites import by_hand, suite_sources, suites_of
+from pipelines.rewards.references import verify_references
+from pipelines.suites import by_hand, rewards_by_suite, suite_sources, suites_of
 from tests.real_data import REAL_DATA, needs_real_data
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -119,3 +120,18 @@ def test_the_small_runs_find_their_problems(name: str, monkeypatch: pytest.Monke
             (text,) = exemplars_of(suite.prompt, ["object_counting"]).values()
             assert text.count("\nQ: ") == 3
             assert "canary" not in text
+
+
+@needs_real_data
+def test_no_reference_of_math_or_gsm8k_stops_the_run() -> None:
+    """A reference that its own verifier refuses is a critical expectation of `problems`."""
+    run = config("math")
+    gsm8k = rewards_by_suite(run)["gsm8k"]
+    for reward, kind, path in (
+        (run.reward, "math", "math/train.jsonl.gz"),
+        (run.reward, "math", "math/test.jsonl.gz"),
+        (gsm8k, "gsm8k", "gsm8k/test.jsonl"),
+    ):
+        source = SourceConfig.model_validate({"kind": kind, "location": str(REAL_DATA / path)})
+        rows = [{"reference": p.reference, "solution": p.solution} for p in read(source, 0)]
+        assert verify_references(reward, rows, num_workers=1) == []
