@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.show import console, heading, table
-from pipelines.plan import Amount, PlannedStage, Sizes, plan, problem_sizes
+from pipelines.plan import Amount, PlannedStage, Sizes, asked_sizes, plan
+from pipelines.suites import suite_sources
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def show_plan(config: RunConfig) -> None:
     """Print the stages of a run; nothing is read or started."""
     out = console()
-    stages, sizes = plan(config), problem_sizes(config)
+    stages, sizes = plan(config), asked_sizes(config)
     out.print(f"run {config.name} of {config.model.base_model}", style="bold")
     out.print(f"  tables in {config.lake.uri}, checkpoints in {config.folder}")
     out.print(f"  config hash {config.config_hash()}", style="dim")
@@ -30,6 +31,8 @@ def _problems(out: Console, config: RunConfig, sizes: Sizes) -> None:
     heading(out, "Problems")
     for source in config.problems.sources:
         out.print(f"  {source.kind} {source.location}")
+    for name, source in suite_sources(config):
+        out.print(f"  suite {name}: {source.kind} {source.location}")
     known = [f"{split} {'?' if n is None else f'{n:,}'}" for split, n in sizes.items()]
     out.print(f"  {', '.join(known)}")
     if None in sizes.values():

@@ -15,10 +15,13 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines.datasets.published import PUBLISHED
 from pipelines.errors import ConfigError
 
 EMBEDDED_MODEL = "embedded:smollm2-135m-instruct"
 """The base model that ships in a Python package; see pipelines/embedded_model.py."""
+BY_HAND = "by_hand"
+"""The reward of a suite that people grade: its samples are drawn and get no row in `rewards`."""
 
 
 class Section(BaseModel):
@@ -42,13 +45,37 @@ class ModelConfig(Section):
 class SourceConfig(Section):
     """Where problems come from, and which of the source's fields mean what."""
 
-    kind: Literal["generator", "reasoning_gym", "hub", "jsonl", "csv", "parquet", "delta"]
-    location: str
-    """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path/URI."""
+    kind: Literal[
+        "generator",
+        "reasoning_gym",
+        "hub",
+        "jsonl",
+        "csv",
+        "parquet",
+        "delta",
+        # Published sets, each with its own module in pipelines/datasets/ (docs/data.md).
+        "apps",
+        "bbh",
+        "codecontests",
+        "gsm8k",
+        "humaneval",
+        "hungarian_exam",
+        "math",
+        "math500",
+        "mbpp",
+    ]
+    location: str = ""
+    """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path/URI.
+
+    A published set: a hub id (its own by default) or a file. `${NAME}` is an environment variable.
+    """
     options: dict[str, Any] = {}
-    """generator and reasoning_gym: keyword arguments; hub: `name`, `revision`, ...; delta: `version`."""
+    """generator and reasoning_gym: keyword arguments; hub: `name`, `revision`, ...; delta: `version`;
+    a published set: the hub's, and what its module says (`levels`, `difficulties`, ...)."""
     dataset: str | None = None
-    """Name recorded with each problem; default: the location."""
+    """Name recorded with each problem; default: the published set's kind, else the location."""
+    max_problems: int | None = Field(None, ge=1)
+    """Keep at most so many of the source's problems, chosen by hash."""
     split: str | None = None
     """The source's own split to read (hub), or the split all its rows belong to."""
     question_field: str = "question"
@@ -56,6 +83,25 @@ class SourceConfig(Section):
     solution_field: str | None = None
     split_field: str | None = None
     """Field that holds each row's split; null: rows are split by hash."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_location(cls, data: Any) -> Any:
+        """A published set is read from its hub id unless the configuration says where else."""
+        if isinstance(data, dict) and data.get("kind") in PUBLISHED and not data.get("location"):
+            return {**data, "location": PUBLISHED[data["kind"]].hub_id}
+        return data
+
+    @model_validator(mode="after")
+    def _has_a_location(self) -> Self:
+        if not self.location:
+            raise ValueError(f"location is required for kind {self.kind}; add it")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The data set's name in `problems`: the same wherever the set is read from."""
+        return self.dataset or (self.kind if self.kind in PUBLISHED else self.location)
 
 
 class ContaminationConfig(Section):
@@ -81,17 +127,28 @@ class ProblemsConfig(Section):
     """Keep at most so many training problems, chosen by hash."""
     contamination: ContaminationConfig | None = None
     """Look for test problems among the training problems (a stage of some seconds)."""
+    duplicates: Literal["refuse", "first"] = "refuse"
+    """What to do with a question that is there twice: refuse the sources, or keep one.
+
+    first: the one in test, else in a suite, else in validation, else for training: what is held out
+    is never trained on. Of several there, the first by source and row.
+    """
 
 
 class PromptConfig(Section):
     """What the policy sees: exemplars, then the question."""
 
+    file: Path | None = None
+    """YAML file of these settings (configs/prompts/ has the papers'); what is set here wins."""
     template: str = "Question: {question}\nAnswer:"
     """One exemplar or question; `{question}` is replaced."""
     exemplars: tuple[dict[str, str], ...] = ()
     """Few-shot exemplars, each with `question` and `solution`; or use `exemplars_file`."""
     exemplars_file: Path | None = None
     """YAML or JSONL file of exemplars (`question`, `solution`)."""
+    exemplars_folder: str | None = None
+    """Folder of a text of exemplars a task (`<file>.txt`, by the problem's field `file`), as
+    BIG-Bench Hard has them; `${NAME}` is an environment variable."""
     exemplar_separator: str = "\n\n"
     solution_prefix: str = " "
     """Put between the template and an exemplar's solution."""
@@ -136,9 +193,10 @@ class RewardConfig(Section):
     """r(x, y)."""
 
     function: str = "math_answer"
-    """`math_answer`, or `python:module:function` for your own."""
+    """`math_answer`, `exact_match`, or `python:module:function` for your own; a suite's may be
+    `by_hand`: its samples are drawn and kept, and wait for a person's marks."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the reward function (math_answer: `extract`)."""
+    """Keyword arguments of the reward function (math_answer, exact_match: `extract`)."""
     timeout_seconds: float = Field(5.0, gt=0)
     """Longest time for one verdict; after it the worker is killed and the verdict is `timeout`."""
     memory_limit_mb: int = Field(2048, ge=256)
@@ -180,6 +238,42 @@ class ImproveConfig(Section):
     """Epoch handed on: the best on D_val (the paper), or the last."""
 
 
+class SuiteConfig(Section):
+    """A transfer suite: further problems that every policy is asked, in their own way."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")]
+    """The suite in `evaluations`; the purpose of its prompts."""
+    source: SourceConfig | None = None
+    """Its problems; none of them is trained on. A hub's split is `test` unless it says otherwise."""
+    problems_of: str | None = None
+    """Instead of a source: `test`, or the suite whose problems are asked in another way."""
+    prompt: PromptConfig | None = None
+    """null: the run's."""
+    reward: RewardConfig | None = None
+    """null: the run's."""
+    greedy: bool = True
+    """One solution a problem at temperature 0."""
+    pass_at_k: Decoding | None = None
+    """Extra draws for pass@k and maj@k; null: none."""
+    max_tokens: int | None = Field(None, ge=1)
+    """null: sampling.max_tokens."""
+    stop: tuple[str, ...] | None = None
+    """null: sampling.stop."""
+    by: str | None = None
+    """Field of the problems (BBH: `task`, `file`) by whose values the suite is also evaluated; the
+    suite's own figures are then the mean over those groups."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.name in ("train", "validation", "test"):
+            raise ValueError(f"name must not be a split's, got {self.name!r}; choose another")
+        if (self.source is None) == (self.problems_of is None):
+            raise ValueError("a suite must have a source, or problems_of, and not both")
+        if not self.greedy and self.pass_at_k is None:
+            raise ValueError("a suite without greedy must have pass_at_k: it draws nothing")
+        return self
+
+
 class EvaluationConfig(Section):
     """What every policy is asked besides the E-step's samples; iteration 0 is the base model."""
 
@@ -190,6 +284,22 @@ class EvaluationConfig(Section):
     final_train_samples: int = Field(0, ge=0)
     """Draws a training problem from the last policy, for its train-test gap (it has no E-step)."""
     num_bootstrap: int = Field(1000, ge=100)
+    suites: tuple[SuiteConfig, ...] = ()
+    """Transfer suites, asked and judged in the same loop."""
+
+    @model_validator(mode="after")
+    def _distinct_suites(self) -> Self:
+        names = [suite.name for suite in self.suites]
+        with_source = {"test", *(suite.name for suite in self.suites if suite.source)}
+        for suite in self.suites:
+            if names.count(suite.name) > 1:
+                raise ValueError(f"suites must have different names, {suite.name!r} is there twice")
+            if suite.problems_of and suite.problems_of not in with_source:
+                raise ValueError(
+                    f"suites: problems_of must be test or a suite with a source, "
+                    f"got {suite.problems_of!r}"
+                )
+        return self
 
 
 class EngineConfig(Section):
@@ -299,6 +409,15 @@ class RunConfig(Section):
     mlflow: MLflowConfig = MLflowConfig()
     gate: GateConfig = GateConfig()
 
+    @model_validator(mode="after")
+    def _reward_is_computed(self) -> Self:
+        if self.reward.function == BY_HAND:
+            raise ValueError(
+                f"reward.function must be computed, got {BY_HAND!r}: D_i is made from it; "
+                "only a suite may be graded by hand"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         """Where the run keeps checkpoints, logs and reports."""
@@ -345,16 +464,45 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
     if name is not None:
         tree["name"] = name
     tree.setdefault("name", path.stem)
-    exemplars_file = (tree.get("prompt") or {}).get("exemplars_file")
-    if exemplars_file is not None:
-        # Exemplars decide the rows, so their text is pinned, not the name of their file.
-        file = path.parent / exemplars_file
-        tree["prompt"] = {**tree["prompt"], "exemplars": read_exemplars(file)}
-        del tree["prompt"]["exemplars_file"]
+    for section in _sections_with_a_prompt(tree):
+        section["prompt"] = read_prompt(section["prompt"], path.parent)
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(explain_validation(error, str(path))) from None
+
+
+def _sections_with_a_prompt(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The run, and each of its suites, whose prompt is a mapping of settings."""
+    evaluation = tree.get("evaluation")
+    suites = evaluation.get("suites") if isinstance(evaluation, dict) else None
+    sections = [tree, *(suites if isinstance(suites, list) else [])]
+    return [s for s in sections if isinstance(s, dict) and isinstance(s.get("prompt"), dict)]
+
+
+def read_prompt(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A prompt's settings with what its files hold: texts decide the rows, so texts are pinned.
+
+    Args:
+        prompt: settings, perhaps with `file` or `exemplars_file`.
+        folder: what those are relative to.
+
+    Raises:
+        ConfigError: a file is missing or is not what it should be.
+    """
+    settings = dict(prompt)
+    file = settings.pop("file", None)
+    if file is not None:
+        written = _read_yaml(folder / file)
+        # Where a prompt comes from is for its readers.
+        settings = {k: v for k, v in written.items() if k not in _PROMPT_NOTES} | settings
+    exemplars_file = settings.pop("exemplars_file", None)
+    if exemplars_file is not None:
+        settings["exemplars"] = read_exemplars(folder / exemplars_file)
+    return settings
+
+
+_PROMPT_NOTES = ("source", "licence", "note")
 
 
 def read_exemplars(path: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ bootstrap over problems are computed from those few rows on the driver.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from pipelines.metrics import (
     pass_at_k,
 )
 from pipelines.stage import SparkStage
+from pipelines.suites import suites_of
 from schemas.evaluations import EVALUATIONS
 from schemas.problems import TEST, TRAIN
 from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
@@ -49,6 +51,17 @@ class Tally:
     """Mean reward of the problem's samples."""
     votes: tuple[tuple[Answer, ...], ...]
 
+    def of(self, problem_ids: Set[str]) -> Tally:
+        """The part that is about some of the problems."""
+        kept = [n for n, problem in enumerate(self.problem_ids) if problem in problem_ids]
+        return Tally(
+            tuple(self.problem_ids[n] for n in kept),
+            self.num_samples[kept],
+            self.num_correct[kept],
+            self.reward[kept],
+            tuple(self.votes[n] for n in kept),
+        )
+
 
 def evaluate(config: RunConfig, policy_id: str) -> SparkStage:
     """Samples and rewards of one policy -> evaluations.
@@ -64,23 +77,39 @@ def evaluate(config: RunConfig, policy_id: str) -> SparkStage:
     Sampled draws are those of decoding `pass_at_k` where a suite has them, else the E-step's.
     The gap is held against the greedy accuracy because every run has it; a policy samples below
     its greedy accuracy, so the gap starts below 0 and its rise is what tells of overfitting.
-    The prompts are an input so that the seal names what was asked; the samples carry what is read.
+    A suite with `by` (BIG-Bench Hard: `task`) has a row for each of the field's values too, as suite
+    `<suite>/<value>`, and its own rows are the mean over those. A suite graded by hand has no
+    rewards, and no rows here. The prompts are an input so that the seal names what was asked; the
+    samples carry what is read.
     """
 
-    def metrics(samples: DataFrame, rewards: DataFrame, prompts: DataFrame) -> DataFrame:
+    def metrics(
+        samples: DataFrame, rewards: DataFrame, prompts: DataFrame, problems: DataFrame
+    ) -> DataFrame:
         tallies = tallies_of(_per_problem(samples, rewards).toArrow())
-        rows = evaluate_tallies(tallies, config.evaluation, config.seed)
+        groups = _groups(problems, config)
+        rows = evaluate_tallies(tallies, config.evaluation, config.seed, groups)
         return _frame(samples, [{"policy_id": policy_id, **row} for row in rows])
 
     return SparkStage("evaluate", metrics)
 
 
+Groups = Mapping[str, Mapping[str, str]]
+"""Suite that is also evaluated by a field -> problem -> the field's value."""
+
+
 def evaluate_tallies(
-    tallies: dict[tuple[str, str], Tally], config: EvaluationConfig, seed: int
+    tallies: dict[tuple[str, str], Tally],
+    config: EvaluationConfig,
+    seed: int,
+    groups: Groups | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `evaluations`, from tallies by (suite, decoding)."""
     rows: list[dict[str, Any]] = []
-    for suite in sorted({suite for suite, _ in tallies}):
+    by_suite = groups or {}
+    for suite in sorted({suite for suite, _ in tallies} & by_suite.keys()):
+        rows += _grouped(suite, tallies, by_suite[suite], config, seed)
+    for suite in sorted({suite for suite, _ in tallies} - by_suite.keys()):
         # One seed a suite, so that metrics of the same problems are resampled alike.
         measure = partial(
             estimate, num_bootstrap=config.num_bootstrap, seed=(seed, zlib.crc32(suite.encode()))
@@ -91,6 +120,53 @@ def evaluate_tallies(
     if gap is not None:
         rows.append(_row(TRAIN, "train_test_gap", gap))
     return rows
+
+
+def _grouped(
+    suite: str,
+    tallies: dict[tuple[str, str], Tally],
+    group_of: Mapping[str, str],
+    config: EvaluationConfig,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """A suite's rows by group, and their mean: each group counts the same, however large."""
+    parts = {
+        (f"{suite}/{group}", decoding): tally.of({p for p, g in group_of.items() if g == group})
+        for (name, decoding), tally in tallies.items()
+        for group in sorted(set(group_of.values()))
+        if name == suite
+    }
+    rows: list[dict[str, Any]] = []
+    draws: dict[str, list[tuple[Estimate, Floats]]] = {}
+    for part in sorted({part for part, _ in parts}):
+        key = (seed, zlib.crc32(part.encode()))
+        for name, values in _suite_metrics(part, parts, config.k).items():
+            # The groups' problems differ, so that they are resampled apart.
+            means = bootstrap_means(values, config.num_bootstrap, key)
+            low, high = interval(means)
+            found = Estimate(float(values.mean()), float(low), float(high), len(values))
+            rows.append(_row(part, name, found))
+            draws.setdefault(name, []).append((found, means))
+    return rows + [_row(suite, name, _mean_over(several)) for name, several in draws.items()]
+
+
+def _mean_over(groups: list[tuple[Estimate, Floats]]) -> Estimate:
+    low, high = interval(np.mean([means for _, means in groups], axis=0))
+    value = float(np.mean([found.value for found, _ in groups]))
+    return Estimate(value, float(low), float(high), sum(found.n for found, _ in groups))
+
+
+def _groups(problems: DataFrame, config: RunConfig) -> Groups:
+    """The groups of the suites that have them, from the problems' own fields."""
+    from pyspark.sql import functions as f
+
+    found: dict[str, dict[str, str]] = {}
+    for suite in suites_of(config):
+        if suite.by is not None:
+            value = f.coalesce(f.get_json_object("metadata", f"$.{suite.by}"), f.lit("none"))
+            asked = problems.where(f.col("split") == suite.split).select("problem_id", value)
+            found[suite.name] = {row[0]: row[1] for row in asked.collect()}
+    return found
 
 
 def tallies_of(table: pa.Table) -> dict[tuple[str, str], Tally]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pipelines.config import PromptConfig, RunConfig
+from pipelines.datasets.locations import expanded
 from pipelines.embedded_model import resolve_base_model
-from pipelines.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pipelines.errors import ConfigError, InputError
 
 _QUESTION = "{question}"
+_BELOW_THE_MARK = "\n-----\n"
 _PLACEHOLDER = "\ue000question\ue000"
 """A private-use character: no chat template writes or strips it."""
 
@@ -38,16 +37,17 @@ def render_text(prompt: PromptConfig, question: str) -> str:
     return plain_frame(prompt).around(question)
 
 
-def frame_of(config: RunConfig) -> Frame:
-    """The text around the run's questions.
+def frame_of(config: RunConfig, prompt: PromptConfig | None = None) -> Frame:
+    """The text around the questions of the run, or of a suite that has its own prompt.
 
     Raises:
         ConfigError: the template does not have `{question}` once, or the model has no chat template.
         InputError: the model, whose chat template is needed, cannot be found.
     """
-    if not config.prompt.chat:
-        return plain_frame(config.prompt)
-    return chat_frame(config.prompt, resolve_base_model(config.model))
+    prompt = prompt or config.prompt
+    if not prompt.chat:
+        return plain_frame(prompt)
+    return chat_frame(prompt, resolve_base_model(config.model))
 
 
 def plain_frame(prompt: PromptConfig) -> Frame:
@@ -63,6 +63,38 @@ def plain_frame(prompt: PromptConfig) -> Frame:
     ]
     shared = "".join(shot + prompt.exemplar_separator for shot in shots)
     return Frame(shared + before, after)
+
+
+def exemplars_of(prompt: PromptConfig, files: list[str]) -> dict[str, str]:
+    """Each file's own exemplars, to be put before the frame of plain text.
+
+    What stands above a line `-----` is left out: BIG-Bench Hard's files begin with the mark that
+    keeps them out of training data, which is not part of the prompt.
+
+    Args:
+        prompt: one with an `exemplars_folder`.
+        files: the names wanted.
+
+    Raises:
+        ConfigError: the prompt is of chat turns.
+        InputError: the folder does not have a file.
+    """
+    if prompt.chat:
+        raise ConfigError("prompt.exemplars_folder must not be set with chat; it is plain text")
+    folder = Path(expanded(prompt.exemplars_folder or "", "prompt.exemplars_folder")).expanduser()
+    return {name: _own_text(folder / f"{name}.txt") + prompt.exemplar_separator for name in files}
+
+
+def _own_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"prompt.exemplars_folder: cannot read {path} ({error.strerror}); every task that is "
+            "asked needs its file there"
+        ) from None
+    head, mark, rest = text.partition(_BELOW_THE_MARK)
+    return (rest if mark else head).strip()
 
 
 def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:

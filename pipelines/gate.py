@@ -17,6 +17,7 @@ from pipelines.config import RunConfig
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import verify_references
+from pipelines.suites import by_hand, rewards_by_suite
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
 from schemas.table import Table
@@ -72,8 +73,17 @@ Inputs = dict[str, TableSnapshot]
 
 
 def _problems(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
-    problems = _to_pylist(rows, ["source_row", "question", "reference", "solution"])
-    refused = [dict(row) for row in verify_references(config.reward, problems)]
+    problems = _to_pylist(rows, ["source_row", "split", "question", "reference", "solution"])
+    own, graded = rewards_by_suite(config), by_hand(config)
+    judged: dict[str, list[dict[str, Any]]] = {}
+    for row in problems:
+        if row["split"] not in graded:
+            judged.setdefault(row["split"], []).append(row)
+    refused = [
+        dict(row)
+        for split, asked in judged.items()
+        for row in verify_references(own.get(split, config.reward), asked)
+    ]
     return Context(refused_references=_found(refused))
 
 
@@ -105,7 +115,8 @@ def _samples(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Co
 
 
 def _rewards(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
-    drawn = inputs["samples"].arrow(["sample_id"])
+    drawn = inputs["samples"].arrow(["sample_id", "purpose"])
+    drawn = _without(drawn, "purpose", by_hand(config))
     judged = _to_arrow(rows, ["sample_id"])
     return Context(
         expected_rows=drawn.num_rows,
@@ -183,6 +194,15 @@ def _missing(rows: pa.Table, among: pa.Table) -> Found:
 
 def _found(rows: list[dict[str, Any]]) -> Found:
     return Found(len(rows), tuple(rows[:_NUM_EXAMPLES]))
+
+
+def _without(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
+    """The rows whose column has none of the values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    absent = pa.array(values, pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=absent)))
 
 
 def _to_arrow(rows: Any, names: list[str]) -> pa.Table:

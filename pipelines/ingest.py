@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
+from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import MAX_SHOWN, named, read
 from pipelines.errors import InputError
 from pipelines.stage import SparkStage
+from pipelines.suites import suite_sources
 from schemas.problems import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -29,15 +31,20 @@ def ingest(config: RunConfig, spark: Callable[[], SparkSession]) -> SparkStage:
         InputError: a source cannot be read, rows are no problems or are there twice, or there are
             too few of them.
     """
+    measures: dict[str, float] = {}
 
     def make() -> DataFrame:
         rows = read_sources(config)
         _check_counts(config.problems, rows)
         raw = spark().createDataFrame(rows)
-        _refuse_duplicates(raw)
+        if config.problems.duplicates == "refuse":
+            _refuse_duplicates(raw)
+        else:
+            raw = _first_of_duplicates(raw, config)
+            measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
         return split_problems(raw, config.problems, config.seed)
 
-    return SparkStage("ingest", make)
+    return SparkStage("ingest", make, measures)
 
 
 def problem_id(dataset: str, question: str) -> str:
@@ -46,7 +53,9 @@ def problem_id(dataset: str, question: str) -> str:
 
 
 def read_sources(config: RunConfig) -> pa.Table:
-    """All sources' problems in memory; `split` is null where a source has none.
+    """All sources' problems in memory, those of the suites included.
+
+    `split` is null where a source has none; `place` counts all rows, in the sources' order.
 
     Raises:
         InputError: a source cannot be read, or has rows that are no problems.
@@ -65,26 +74,43 @@ def read_sources(config: RunConfig) -> pa.Table:
             "source_row": whole,
         }
     )
+    sources = [(None, source) for source in config.problems.sources]
     tables = [
-        pa.Table.from_pylist(_rows(source, config.seed), schema=schema)
-        for source in config.problems.sources
+        pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
+        for suite, source in [*sources, *suite_sources(config)]
     ]
-    return pa.concat_tables(tables)
+    rows = pa.concat_tables(tables)
+    return rows.append_column("place", pa.array(range(rows.num_rows), whole))
 
 
-def _rows(source: SourceConfig, seed: int) -> list[dict[str, object]]:
+def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, object]]:
+    raws = chosen_by_hash(list(read(source, seed)), source, seed)
     return [
         {
-            "dataset": source.dataset or source.location,
-            "split": raw.split,
+            "dataset": source.name,
+            "split": suite or raw.split,
             "question": raw.question,
             "reference": raw.reference,
             "solution": raw.solution,
             "metadata": json.dumps(raw.metadata, ensure_ascii=False, sort_keys=True, default=str),
             "source_row": raw.source_row,
         }
-        for raw in read(source, seed)
+        for raw in raws
     ]
+
+
+def chosen_by_hash(raws: list[RawProblem], source: SourceConfig, seed: int) -> list[RawProblem]:
+    """At most `max_problems` of them, whatever their order; those chosen stay in it."""
+    if source.max_problems is None:
+        return raws
+
+    def place(raw: RawProblem) -> str:
+        return hashlib.sha256(
+            f"{seed}|{problem_id(source.name, raw.question)}".encode()
+        ).hexdigest()
+
+    chosen = sorted(raws, key=place)[: source.max_problems]
+    return sorted(chosen, key=lambda raw: raw.source_row)
 
 
 def _check_counts(problems: ProblemsConfig, rows: pa.Table) -> None:
@@ -99,11 +125,38 @@ def _check_counts(problems: ProblemsConfig, rows: pa.Table) -> None:
         )
 
 
+def _same_question() -> Column:
+    """What a question has in common with its duplicates.
+
+    White space and case do not make another problem: such a pair may straddle train and test.
+    """
+    from pyspark.sql import functions as F
+
+    return F.lower(F.trim(F.regexp_replace("question", r"\s+", " ")))
+
+
+def _first_of_duplicates(raw: DataFrame, config: RunConfig) -> DataFrame:
+    """One row a question: what is held out stays so, and is not trained on."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    names = [name for name, _ in suite_sources(config)]
+    order = [TEST, *names, VALIDATION]
+    # Other splits are transfer suites too, those of a source's own; a null one may become training.
+    other = F.when(F.col("split").isNull() | (F.col("split") == TRAIN), len(order) + 1)
+    rank = F.coalesce(
+        *[F.when(F.col("split") == split, n) for n, split in enumerate(order)],
+        other,
+        F.lit(len(order)),
+    )
+    copies = Window.partitionBy(_same_question()).orderBy(rank, "place")
+    return raw.withColumn("copy", F.row_number().over(copies)).where("copy = 1").drop("copy")
+
+
 def _refuse_duplicates(raw: DataFrame) -> None:
     from pyspark.sql import functions as F
 
-    # White space and case do not make another problem: such a pair may straddle train and test.
-    same = F.lower(F.trim(F.regexp_replace("question", r"\s+", " ")))
+    same = _same_question()
     place = F.struct("dataset", "source_row")
     repeated = (
         raw.groupBy(same.alias("question"))

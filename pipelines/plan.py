@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.datasets.published import PUBLISHED
+from pipelines.suites import by_hand, suite_sources, suites_of
 from schemas.problems import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -103,10 +105,12 @@ def plan(config: RunConfig) -> list[PlannedStage]:
 def problem_sizes(config: RunConfig) -> Sizes:
     """Problems of each split, as far as the configuration tells."""
     sizes: Sizes = {TRAIN: 0, VALIDATION: 0, TEST: 0}
+    for suite, source in suite_sources(config):
+        sizes[suite] = _stated_size(source)
     unsplit: int | None = 0
     for source in config.problems.sources:
         size = _stated_size(source)
-        if source.split_field is not None:
+        if source.split_field is not None and source.kind not in PUBLISHED:
             return dict.fromkeys(sizes)
         if source.split is not None:
             sizes[source.split] = _plus(sizes.get(source.split, 0), size)
@@ -133,15 +137,39 @@ def _plus(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second
 
 
+def asked_sizes(config: RunConfig) -> Sizes:
+    """Problems of each purpose: of each split, and of suites that share another's problems."""
+    sizes = problem_sizes(config)
+    return sizes | {suite.name: sizes.get(suite.split) for suite in suites_of(config)}
+
+
 def _stated_size(source: SourceConfig) -> int | None:
-    """The number of problems that a generator's options ask for."""
+    """The number of problems that a source is known to have, or may have at most.
+
+    Duplicates that are left out are not known.
+    """
     size = source.options.get("size")
-    generated = source.kind in ("generator", "reasoning_gym")
-    return size if generated and isinstance(size, int) else None
+    if source.kind in PUBLISHED:
+        size = _published_size(source)
+    elif source.kind not in ("generator", "reasoning_gym"):
+        size = None
+    most = source.max_problems
+    if not isinstance(size, int):
+        return most
+    return size if most is None else min(size, most)
+
+
+def _published_size(source: SourceConfig) -> int | None:
+    """A published split's size; None where only some of its problems are asked for."""
+    known = PUBLISHED[source.kind]
+    if any(name in source.options for name in (*known.filters, "name", "data_files")):
+        return None
+    split = source.options.get("split") or source.split or TRAIN
+    return known.sizes.get(split)
 
 
 def _planned(config: RunConfig, iteration: int, stage: str) -> PlannedStage:
-    sizes = problem_sizes(config)
+    sizes = asked_sizes(config)
     rows = _rows(config, iteration, stage, list(sizes))
     return PlannedStage(
         iteration,
@@ -171,12 +199,13 @@ def _num_samples(config: RunConfig) -> int:
 def _rows(config: RunConfig, iteration: int, stage: str, splits: list[str]) -> Amount | None:
     kept = min(config.curate.cutoff, _num_samples(config))
     asked = _asked(config, iteration, splits)
-    drawn = Amount({split: sum(numbers) for split, numbers in asked.items()})
+    drawn = {split: sum(numbers) for split, numbers in asked.items()}
+    graded = by_hand(config)
     amounts = {
-        "ingest": Amount(dict.fromkeys(splits, 1)),
+        "ingest": Amount(dict.fromkeys(problem_sizes(config), 1)),
         "render": Amount({split: len(numbers) for split, numbers in asked.items()}),
-        "generate": drawn,
-        "score": drawn,
+        "generate": Amount(drawn),
+        "score": Amount({name: 0 if name in graded else n for name, n in drawn.items()}),
         "select": Amount({TRAIN: _num_samples(config)}),
         "curate": Amount({TRAIN: kept}, at_most=True),
     }
@@ -186,7 +215,9 @@ def _rows(config: RunConfig, iteration: int, stage: str, splits: list[str]) -> A
 def _tokens(config: RunConfig, stage: str, rows: Amount | None) -> Amount | None:
     longest = config.sampling.max_tokens
     if stage == "generate" and rows is not None:
-        return Amount(rows.times(longest).per_problem, at_most=True)
+        own = {suite.name: suite.max_tokens for suite in suites_of(config)}
+        tokens = {name: n * own.get(name, longest) for name, n in rows.per_problem.items()}
+        return Amount(tokens, at_most=True)
     if stage == "improve":
         kept = min(config.curate.cutoff, _num_samples(config))
         each = longest * config.improve.max_epochs

@@ -64,7 +64,9 @@ def rest_em(lake: Tables, stages: Stages, num_iterations: int) -> TableSnapshot:
         prompts = lake.materialize(PROMPTS, i, stages.render(i), problems)
         samples = lake.materialize(SAMPLES, i, stages.generate(policy), prompts)
         rewards = lake.materialize(REWARDS, i, stages.score(), samples, prompts)
-        lake.materialize(EVALUATIONS, i, stages.evaluate(policy), samples, rewards, prompts)
+        lake.materialize(
+            EVALUATIONS, i, stages.evaluate(policy), samples, rewards, prompts, problems
+        )
         if i == num_iterations:
             break
 

@@ -17,6 +17,7 @@ from pipelines.ingest import ingest
 from pipelines.progress import Progress
 from pipelines.render import render
 from pipelines.score import score
+from pipelines.score_suites import score_suites
 from pipelines.stage import ArrowStage, SparkStage, StreamStage
 from pipelines.tuning.checkpoint import PolicyRef
 
@@ -58,7 +59,9 @@ class Stages:
 
     def score(self) -> StreamStage:
         """Solutions -> verdicts."""
-        return score(self.config, self.progress, self.start_ray)
+        return score_suites(
+            self.config, lambda judged: score(judged, self.progress, self.start_ray)
+        )
 
     def select(self) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""

@@ -10,7 +10,11 @@ EVALUATIONS = Table(
         RUN_ID,
         ITERATION,
         Column("policy_id", ColumnType.STRING, "the policy evaluated"),
-        Column("suite", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
+        Column(
+            "suite",
+            ColumnType.STRING,
+            "train, validation, test, a transfer suite, or <suite>/<part>",
+        ),
         Column("metric", ColumnType.STRING, "greedy_accuracy, pass_at_1, pass_at_8, maj_at_8, ..."),
         Column(
             "value", ColumnType.DOUBLE, "the metric, averaged over problems (graded_points: summed)"

@@ -97,6 +97,40 @@ MISTAKES = (
     ),
     Mistake("a problem file that is not there", (jsonl(),), ("problems.jsonl", "No such file")),
     Mistake(
+        "a variable that is not set",
+        (source(kind="math", location="${RESTEM_NOWHERE}/train.jsonl"),),
+        ("problems.sources.location", "RESTEM_NOWHERE", "export"),
+    ),
+    Mistake(
+        "a suite's variable that is not set",
+        (
+            "evaluation.suites=[{name: b, source: {kind: bbh}, "
+            "prompt: {exemplars_folder: '${RESTEM_NOWHERE}/cot'}}]",
+        ),
+        ("prompt.exemplars_folder", "RESTEM_NOWHERE", "export"),
+    ),
+    Mistake(
+        "a suite without problems",
+        ("evaluation.suites=[{name: exam}]",),
+        ("suite", "source", "problems_of"),
+    ),
+    Mistake(
+        "a suite's reward that is not there",
+        ("evaluation.suites=[{name: g, source: {kind: gsm8k}, reward: {function: exact}}]",),
+        ("reward.function", "exact", "exact_match"),
+    ),
+    Mistake(
+        "a run that is graded by hand",
+        ("reward.function=by_hand",),
+        ("reward.function", "by_hand", "suite"),
+    ),
+    Mistake(
+        "a published set's option that is none",
+        (source(kind="math", location="FOLDER/problems.jsonl", options={"levels": "1"}),),
+        ("options.levels", "list", "'1'"),
+        problems_file({"problem": "1 + 1", "solution": "\\boxed{2}"}),
+    ),
+    Mistake(
         "a broken line of JSON",
         (jsonl(),),
         ("problems.jsonl", "row 2", "JSON"),

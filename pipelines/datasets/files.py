@@ -1,12 +1,14 @@
-"""Problems in a text file: JSON Lines or CSV."""
+"""Problems in a text file: JSON Lines or CSV, plain or compressed (`.gz`)."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -69,14 +71,16 @@ def _whole(record: dict[str | None, str | None]) -> dict[str, object] | Unreadab
 @contextmanager
 def _open(source: SourceConfig) -> Iterator[TextIO]:
     path = Path(source.location).expanduser()
+    newline = "" if source.kind == "csv" else None
+    compressed = path.suffix == ".gz"
     try:
-        with path.open(encoding="utf-8-sig", newline="" if source.kind == "csv" else None) as file:
-            yield file
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            yield TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: must be UTF-8 text, byte {error.start} of a block is not; convert the file"
         ) from None
     except OSError as error:
         raise InputError(
-            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror}); check the path"
+            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror or error}); check the path"
         ) from None

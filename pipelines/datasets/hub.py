@@ -6,6 +6,7 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import SourceConfig
@@ -36,7 +37,8 @@ def _load(source: SourceConfig) -> Dataset:
     import datasets
     from huggingface_hub import constants
 
-    if not _is_reachable(constants.ENDPOINT):
+    # A folder in the hub's layout needs no hub.
+    if not Path(source.location).exists() and not _is_reachable(constants.ENDPOINT):
         # The client would try for most of a minute; offline it looks in its cache at once.
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     datasets.disable_progress_bars()

@@ -31,3 +31,12 @@ class Unreadable:
 
 Row = tuple[int, dict[str, Any] | Unreadable]
 """A row's number in its source, and its fields."""
+
+
+def lacking(row: dict[str, Any], *names: str) -> Unreadable | None:
+    """What is wrong with a row of a published set that has no text in one of these fields."""
+    for name in names:
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            has = ", ".join(repr(key) for key in row)
+            return Unreadable(f"must have text in {name!r} (it has {has}); is this the right file?")
+    return None

@@ -11,19 +11,45 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipelines.config import SourceConfig
-from pipelines.datasets import delta, files, generator, hub, parquet, reasoning_gym_task
+from pipelines.datasets import (
+    apps,
+    bbh,
+    codecontests,
+    delta,
+    files,
+    generator,
+    gsm8k,
+    hub,
+    humaneval,
+    hungarian_exam,
+    math_problems,
+    mbpp,
+    parquet,
+    reasoning_gym_task,
+)
+from pipelines.datasets.locations import expanded
 from pipelines.datasets.problem import RawProblem, Row, Unreadable
+from pipelines.datasets.published import PUBLISHED
 from pipelines.errors import InputError
 
 MAX_SHOWN = 10
 """Rows named in an error; of the others only the number is given."""
 
 _READERS: dict[str, Callable[[SourceConfig, int], Iterator[Row]]] = {
+    "apps": apps.rows,
+    "bbh": bbh.rows,
+    "codecontests": codecontests.rows,
     "csv": files.csv_rows,
     "delta": delta.rows,
     "generator": generator.rows,
+    "gsm8k": gsm8k.rows,
     "hub": hub.rows,
+    "humaneval": humaneval.rows,
+    "hungarian_exam": hungarian_exam.rows,
     "jsonl": files.jsonl_rows,
+    "math": math_problems.rows,
+    "math500": math_problems.rows,
+    "mbpp": mbpp.rows,
     "parquet": parquet.rows,
     "reasoning_gym": reasoning_gym_task.rows,
 }
@@ -39,6 +65,7 @@ def read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
     """
     faults: list[str] = []
     number = 0
+    source = _ready(source)
     for number, row in _READERS[source.kind](source, seed):
         problem = _problem(source, number, row)
         if isinstance(problem, RawProblem):
@@ -49,6 +76,21 @@ def read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
         raise InputError(_explain(source, faults))
     if not number:
         raise InputError(f"{source.location}: has no rows; problems.sources needs at least one")
+
+
+def _ready(source: SourceConfig) -> SourceConfig:
+    """The source with its location expanded, and the fields that a published set's module gives."""
+    changes: dict[str, Any] = {
+        "location": expanded(source.location, "problems.sources.location"),
+    }
+    if source.kind in PUBLISHED:
+        changes |= {
+            "question_field": "question",
+            "reference_field": "reference",
+            "solution_field": "solution",
+            "split_field": None,
+        }
+    return source.model_copy(update=changes)
 
 
 def named(count: int, lines: list[str]) -> str:

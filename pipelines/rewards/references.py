@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.rewards.exact_match import ExactMatch
 from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.pool import ScoringPool, num_processors
 from pipelines.rewards.resolve import resolve_reward
@@ -23,7 +24,9 @@ def gold_solution(reward: RewardFunction, reference: str, solution: str | None) 
         reference: the problem's reference.
         solution: a human solution, if the problem has one.
     """
-    return reward.gold_solution(reference) if isinstance(reward, MathAnswer) else solution
+    if isinstance(reward, MathAnswer | ExactMatch):
+        return reward.gold_solution(reference)
+    return solution
 
 
 def reference_passes(reward: RewardFunction, reference: str, solution: str | None) -> bool | None:

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError
-from pipelines.rewards import math_answer
+from pipelines.rewards import exact_match, math_answer
 from pipelines.rewards.verdict import RewardFunction, Verdict
 from schemas.rewards import CORRECT, ERROR, WRONG
 
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
 
-BUILT_IN: dict[str, Callable[..., math_answer.MathAnswer]] = {
+Staged = math_answer.MathAnswer | exact_match.ExactMatch
+"""Rewards that judge most solutions, or all, at a glance."""
+
+BUILT_IN: dict[str, Callable[..., Staged]] = {
     "math_answer": math_answer.math_answer,
+    "exact_match": exact_match.exact_match,
 }
 _PYTHON = "python:"
 
@@ -48,7 +52,7 @@ def resolve_function(function: str, options: Mapping[str, Any]) -> RewardFunctio
     return partial(_judge, _user_function(function), dict(options))
 
 
-def staged_reward(config: RewardConfig) -> math_answer.MathAnswer | None:
+def staged_reward(config: RewardConfig) -> Staged | None:
     """The built-in reward, which judges most solutions without a worker; None for a user's own."""
     if config.function not in BUILT_IN:
         return None
@@ -69,6 +73,8 @@ def verifier_version(config: RewardConfig) -> str:
         ConfigError: the function's module cannot be found.
     """
     options = _digest(json.dumps(config.options, sort_keys=True, default=str).encode())
+    if config.function == "exact_match":
+        return f"{exact_match.EXACT_MATCH_VERSION}+{options}"
     if config.function in BUILT_IN:
         return f"{math_answer.VERSION}+math-verify-{version('math-verify')}+{options}"
     module, _ = _split(config.function)

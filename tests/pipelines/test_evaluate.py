@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.config import EvaluationConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.evaluate import evaluate, evaluate_tallies, tallies_of
-from schemas import EVALUATIONS, PROMPTS, REWARDS, SAMPLES
+from schemas import EVALUATIONS, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from tests import factories
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def test_stored_samples_become_rows_of_evaluations(spark: SparkSession) -> None:
         spark.createDataFrame(factories.arrow(SAMPLES, *samples)).repartition(3),
         spark.createDataFrame(factories.arrow(REWARDS, *rewards)),
         spark.createDataFrame(factories.arrow(PROMPTS)),
+        spark.createDataFrame(factories.arrow(PROBLEMS)),
     )
     assert [(c.name, c.dataType) for c in frame.schema] == [
         (c.name, c.dataType)

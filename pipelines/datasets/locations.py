@@ -1,0 +1,32 @@
+"""Locations that name environment variables: one configuration for every machine."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from pipelines.errors import InputError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def expanded(location: str, setting: str) -> str:
+    """The location with each `${NAME}` replaced by that environment variable.
+
+    Done when a source is read and not when the configuration is, so that a run's pinned settings
+    do not depend on the machine, and a run can be planned where its data is not.
+
+    Raises:
+        InputError: a variable is not set, or is empty.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        text = os.environ.get(found[1], "")
+        if not text:
+            raise InputError(
+                f"{setting}: {location!r} needs the environment variable {found[1]}, which is not "
+                f"set; export {found[1]}=FOLDER (docs/data.md says what the folder holds)"
+            )
+        return text
+
+    return _VARIABLE.sub(value, location)

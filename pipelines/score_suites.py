@@ -1,0 +1,95 @@
+"""The score stage of a run with suites: each purpose's samples by the reward that judges them.
+
+A suite that people grade (`reward.function: by_hand`) gets no rows here: `rewards` holds verdicts,
+and its samples have none until a person gives marks. So nothing counts them as wrong, and
+`evaluations` of that suite come from the marks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.config import RunConfig
+from pipelines.stage import FileWriter, Snapshot, StreamStage, WrittenFile
+from pipelines.suites import by_hand, rewards_by_suite
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Only:
+    """A snapshot's rows that meet a condition."""
+
+    snapshot: Snapshot
+    condition: str
+
+    @property
+    def iteration(self) -> int:
+        """See Snapshot, as below."""
+        return self.snapshot.iteration
+
+    @property
+    def version(self) -> int:
+        return self.snapshot.version
+
+    def arrow(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
+        return self.snapshot.arrow(columns, self._both(where))
+
+    def count(self, where: str | None = None) -> int:
+        return self.snapshot.count(self._both(where))
+
+    def _both(self, where: str | None) -> str:
+        return self.condition if where is None else f"({self.condition}) AND ({where})"
+
+
+def score_suites(config: RunConfig, score: Callable[[RunConfig], StreamStage]) -> StreamStage:
+    """The stage that scores with the run's reward, and each suite's samples with the suite's own.
+
+    Args:
+        config: the run's.
+        score: the stage that scores all samples it is given with a configuration's `reward`.
+    """
+    shares = shares_of(config)
+    stages = [(condition, score(judged)) for condition, judged in shares]
+    if not config.evaluation.suites:
+        return stages[0][1]
+    measures: dict[str, float] = {}
+
+    def judge(
+        samples: Snapshot, prompts: Snapshot, *, committed: Snapshot, writer: FileWriter
+    ) -> Iterator[list[WrittenFile]]:
+        for condition, stage in stages:
+            part = Only(samples, condition)
+            yield from stage.function(part, prompts, committed=committed, writer=writer)
+            _add(measures, stage.measures)
+
+    return StreamStage("score", judge, measures)
+
+
+def shares_of(config: RunConfig) -> list[tuple[str, RunConfig]]:
+    """Conditions on `purpose` that part the samples with a reward, and who judges each part."""
+    own = {
+        name: reward for name, reward in rewards_by_suite(config).items() if reward != config.reward
+    }
+    apart = [*own, *by_hand(config)]
+    rest = f"purpose NOT IN ({_listed(apart)})" if apart else "true"
+    shares = [(rest, config)]
+    for reward in dict.fromkeys(reward.model_dump_json() for reward in own.values()):
+        names = [name for name, given in own.items() if given.model_dump_json() == reward]
+        judged = config.model_copy(update={"reward": own[names[0]]})
+        shares.append((f"purpose IN ({_listed(names)})", judged))
+    return shares
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)  # A suite's name has no quotes.
+
+
+def _add(total: dict[str, float], part: dict[str, float]) -> None:
+    for name, value in part.items():
+        total[name] = total.get(name, 0.0) + value
+    if total.get("seconds"):
+        total["per_second"] = total.get("samples", 0.0) / total["seconds"]
