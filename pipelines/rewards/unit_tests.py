@@ -14,7 +14,7 @@ from pipelines.rewards.code.check import (
     run_together,
 )
 from pipelines.rewards.code.references import Asserts, Calls, Check, InputOutput, Tests, read_tests
-from pipelines.rewards.code.solutions import complete_prompt, find_program, parses
+from pipelines.rewards.code.solutions import complete_prompt, ending_at_return, find_program, parses
 from pipelines.rewards.sandbox.launch import AUTO, choose
 from pipelines.rewards.sandbox.sandbox import Limits, Sandbox
 from pipelines.rewards.verdict import Verdict
@@ -74,6 +74,7 @@ class UnitTests:
 
     def _run(self, program: str, tests: Tests) -> Outcome:
         if isinstance(tests, InputOutput):
+            program = ending_at_return(program) if tests.by_line else program
             return run_on_inputs(self.sandboxes, program, tests, self.limits)
         if isinstance(tests, Calls):
             return call_function(self.sandboxes, program, tests, self.limits)

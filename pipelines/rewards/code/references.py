@@ -125,7 +125,7 @@ def _asserts(fields: dict[str, Any], challenge: bool) -> Asserts:
         before="\n".join([*imports, *(f"import {name}" for name in modules)]),
         tests="\n".join([setup, *tests]),
         functions=names,
-        together=bool(setup.strip()) or _makes_objects(tree),
+        together=bool(setup.strip()) or _makes_objects(tree, names),
     )
 
 
@@ -190,9 +190,11 @@ def _bound_names(tree: ast.Module) -> set[str]:
     return names
 
 
-def _makes_objects(tree: ast.Module) -> bool:
+def _makes_objects(tree: ast.Module, names: tuple[str, ...]) -> bool:
+    """Whether tests hand over functions or objects: their own, or of the solution's classes."""
     kinds = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
-    return any(isinstance(node, kinds) for node in ast.walk(tree))
+    made = any(isinstance(node, kinds) for node in ast.walk(tree))
+    return made or any(name[0].isupper() for name in names)
 
 
 def _object(where: str, value: Any) -> dict[str, Any]:

@@ -63,6 +63,34 @@ def complete_prompt(prompt: str, solution: str, entry_point: str) -> str | None:
     return None
 
 
+def ending_at_return(program: str) -> str:
+    """A script whose `return` outside a function ends it: APPS's solutions ran inside a function."""
+    if "return" not in program:
+        return program
+    tree = ast.parse(program)
+    ends = _Ends()
+    changed = ends.visit(tree)
+    return ast.unparse(changed) if ends.found else program
+
+
+class _Ends(ast.NodeTransformer):
+    """Replaces `return` in a script, and leaves functions as they are."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+        self.found = True
+        end = ast.Raise(exc=ast.Name("SystemExit", ast.Load()), cause=None)
+        return ast.fix_missing_locations(ast.copy_location(end, node))
+
+
 def parses(source: str) -> bool:
     """Whether text is a Python program."""
     return _error_line(source) is None

@@ -43,6 +43,7 @@ def enter(kind: str, folders: Sequence[str]) -> int | None:
     """
     if kind == NONE:
         return None
+    filter_program(kernel.machine())  # made once, before the first fork
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if kind == NAMESPACES:
         _leave_namespaces(proc)

@@ -8,6 +8,7 @@ surface and makes the address space of one process the memory of the program. Th
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from pipelines.rewards.sandbox import kernel
 
@@ -46,6 +47,7 @@ _CLONE3 = 435
 _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
+@lru_cache(maxsize=1)
 def filter_program(machine: str) -> bytes:
     """The filter for a processor: BPF instructions over `struct seccomp_data`.
 

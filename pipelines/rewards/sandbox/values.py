@@ -17,6 +17,10 @@ from types import GeneratorType
 from typing import Any
 
 _SMALL = 2**63
+_TYPES = {
+    kind.__name__: kind
+    for kind in (int, str, float, bool, complex, list, tuple, dict, set, frozenset, bytes, object)
+}
 _MAX_ITEMS = 1_000_000
 
 
@@ -65,6 +69,8 @@ def _encode(value: Any) -> Any:
     for kind, write in _WRITERS:
         if isinstance(value, kind):
             return write(value)
+    if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+        return {"type": value.__name__}
     return {"opaque": type(value).__name__}
 
 
@@ -130,5 +136,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "range": lambda content: range(*content),
     "deque": _decoded(deque),
     "iterator": _decoded(iter),
+    "type": lambda content: _TYPES[content],
     "opaque": lambda content: Opaque(str(content)[:100]),
 }
