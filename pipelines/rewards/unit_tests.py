@@ -62,6 +62,14 @@ class UnitTests:
         """
         return read_tests(reference, self.challenge_tests)
 
+    def can_read(self, reference: str) -> bool:
+        """Whether a reference holds tests."""
+        try:
+            self.read(reference)
+        except InputError:
+            return False
+        return True
+
     def warm_up(self) -> None:
         """Start the sandboxes, so that no solution's time pays for it."""
         check = {"prompt": "def f():", "test": "def check(f):\n    f()", "entry_point": "f"}

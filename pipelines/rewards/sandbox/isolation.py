@@ -59,18 +59,18 @@ def fork_confined(proc: int | None) -> int:
     return os.fork() if proc is None else kernel.fork_into(_OWN)
 
 
-def confine(proc: int | None, user: int, limits: dict[str, Any]) -> None:
+def confine(proc: int | None, owner: tuple[int, int], limits: dict[str, Any]) -> None:
     """Close this process in, for good.
 
     Args:
         proc: from `enter`.
-        user: the user id that `enter` left, as it is outside.
+        owner: user and group of the process that was forked, which the new namespace does not know.
         limits: see `sandbox.Limits`.
     """
     os.setsid()  # else kill(0, ...) would reach the process that programs are forked from
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if proc is not None:
-        _map_user(proc, _INSIDE, user, os.getegid())
+        _map_user(proc, (_INSIDE, _INSIDE), owner)
         _private_folders(limits)
     _limit(limits)
     if proc is not None:
@@ -85,17 +85,17 @@ def _leave_namespaces(proc: int) -> None:
     try:
         kernel.unshare(_SHARED)
     except PermissionError:
-        user, group = os.geteuid(), os.getegid()
+        owner = os.geteuid(), os.getegid()
         kernel.unshare(_SHARED | kernel.CLONE_NEWUSER)
-        _map_user(proc, user, user, group)
+        _map_user(proc, owner, owner)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
 
 
-def _map_user(proc: int, inside: int, outside: int, group: int) -> None:
+def _map_user(proc: int, inside: tuple[int, int], outside: tuple[int, int]) -> None:
     for name, text in (
         ("setgroups", "deny"),
-        ("gid_map", f"{inside} {group} 1"),
-        ("uid_map", f"{inside} {outside} 1"),
+        ("gid_map", f"{inside[1]} {outside[1]} 1"),
+        ("uid_map", f"{inside[0]} {outside[0]} 1"),
     ):
         file = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
         try:

@@ -38,10 +38,34 @@ def main(kind: str, folders: list[str], control: int) -> None:
         return
     gc.collect()
     gc.freeze()
-    _say({"ready": True})
+    failed = _rehearse(proc)
+    _say({"failed": failed} if failed else {"ready": True})
     with contextlib.suppress(EOFError, ConnectionError), socket.socket(fileno=_CONTROL) as channel:
         while True:
             _serve(channel, proc)
+
+
+def _rehearse(proc: int | None) -> str | None:
+    """Why a program could not be closed in here; None if it could."""
+    limits = {"seconds": 1, "memory_mb": 1024, "output_mb": 1, "folder_mb": 1}
+    reads, writes = os.pipe()
+    owner = os.geteuid(), os.getegid()
+    try:
+        process = isolation.fork_confined(proc)
+    except OSError as error:
+        return str(error)
+    if process == 0:
+        try:
+            isolation.confine(proc, owner, {**limits, "open_files": 64, "threads": 4})
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what to tell
+            os.write(writes, f"{type(error).__name__}: {error}".encode()[:1000])
+        finally:
+            os._exit(0)
+    os.close(writes)
+    with open(reads, "rb") as told:  # noqa: PTH123 - a descriptor
+        failed = told.read().decode(errors="replace")
+    os.waitpid(process, 0)
+    return failed or None
 
 
 def _serve(control: socket.socket, proc: int | None) -> None:
@@ -51,11 +75,11 @@ def _serve(control: socket.socket, proc: int | None) -> None:
     job = json.loads(frames.read_frame(_CONTROL, begun))
     if "stop" in job:  # meant for a program that has ended by itself
         return
-    user = os.geteuid()
+    owner = os.geteuid(), os.getegid()
     started = time.monotonic()
     process = isolation.fork_confined(proc)
     if process == 0:
-        _become(job, descriptors, proc, user)
+        _become(job, descriptors, proc, owner)
     for descriptor in descriptors:
         os.close(descriptor)
     why = _wait(process, control, started + job["limits"]["seconds"])
@@ -73,10 +97,10 @@ def _serve(control: socket.socket, proc: int | None) -> None:
     )
 
 
-def _become(job: dict[str, Any], descriptors: list[int], proc: int | None, user: int) -> None:
+def _become(job: dict[str, Any], descriptors: list[int], proc: int | None, owner: tuple[int, int]) -> None:
     """Be the program; never returns."""
     try:
-        isolation.confine(proc, user, job["limits"])
+        isolation.confine(proc, owner, job["limits"])
         _keep_only(descriptors)
     except BaseException:  # noqa: BLE001 - whatever it is, the program must not run
         os._exit(program.NOT_CONFINED)
