@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REAL_DATA = Path(
-    os.environ.get("RESTEM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-)
+REAL_DATA = Path(os.environ.get("RESTEM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 needs_real_data = pytest.mark.skipif(
     not REAL_DATA.is_dir(), reason="the public data sets are not here; set RESTEM_TEST_DATA"

@@ -51,9 +51,7 @@ class _Running:
         self.ended = Ended("stopped", 0, 0.0, 0.0)
 
 
-def run_on_inputs(
-    sandboxes: Sandboxes, source: str, tests: InputOutput, limits: Limits
-) -> Outcome:
+def run_on_inputs(sandboxes: Sandboxes, source: str, tests: InputOutput, limits: Limits) -> Outcome:
     """Run a program on every input, each time in a sandbox of its own, up to the first failure."""
     same = same_lines if tests.by_line else same_tokens
     deadline = time.monotonic() + limits.seconds
@@ -81,9 +79,7 @@ def call_function(sandboxes: Sandboxes, source: str, tests: Calls, limits: Limit
     return outcome or _blame(running.ended, limits)
 
 
-def run_tests(
-    sandboxes: Sandboxes, source: str, tests: Asserts | Check, limits: Limits
-) -> Outcome:
+def run_tests(sandboxes: Sandboxes, source: str, tests: Asserts | Check, limits: Limits) -> Outcome:
     """Run assertions in a process that asks the program's process for values."""
     job = {"mode": "tests", **_assertions(tests)}
     ours, theirs = socket.socketpair()

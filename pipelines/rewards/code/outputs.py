@@ -19,7 +19,8 @@ def same_lines(printed: str, expected: str) -> bool:
     """APPS: the same lines that are not blank, each with the same tokens; decimals to 1e-5."""
     mine, theirs = _rows(printed), _rows(expected)
     return len(mine) == len(theirs) and all(
-        len(a) == len(b) and all(map(_same_for_apps, a, b)) for a, b in zip(mine, theirs, strict=True)
+        len(a) == len(b) and all(map(_same_for_apps, a, b))
+        for a, b in zip(mine, theirs, strict=True)
     )
 
 

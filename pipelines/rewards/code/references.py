@@ -111,7 +111,9 @@ def _input_output(where: str, value: Any, *, by_line: bool) -> Tests:
 
 
 def _asserts(fields: dict[str, Any], challenge: bool) -> Asserts:
-    tests = [_text("reference.test_list", t) for t in _list("reference.test_list", fields["test_list"])]
+    tests = [
+        _text("reference.test_list", t) for t in _list("reference.test_list", fields["test_list"])
+    ]
     if challenge:
         tests += fields.get("challenge_test_list") or []
     setup = _text("reference.test_setup_code", fields.get("test_setup_code") or "")
@@ -131,7 +133,10 @@ def _asserts(fields: dict[str, Any], challenge: bool) -> Asserts:
 
 def _check(fields: dict[str, Any]) -> Check:
     check = Check(
-        *(_text(f"reference.{name}", fields.get(name)) for name in ("prompt", "test", "entry_point"))
+        *(
+            _text(f"reference.{name}", fields.get(name))
+            for name in ("prompt", "test", "entry_point")
+        )
     )
     _parse("reference.prompt", f"{check.prompt}\n    pass\n")
     if "check" not in _bound_names(_parse("reference.test", check.test)):
@@ -147,11 +152,9 @@ def _free_names(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     A solution may be asked to define what Python defines too (`def sum(a, b)`); it may replace that
     only if the tests call nothing else, else it could replace what the tests compare with.
     """
-    loaded = {
-        node.id: None
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    names.sort(key=lambda node: (node.lineno, node.col_offset))
+    loaded = {node.id: None for node in names if isinstance(node.ctx, ast.Load)}
     bases = {
         node.value.id
         for node in ast.walk(tree)
@@ -202,7 +205,9 @@ def _object(where: str, value: Any) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where} must be a JSON object, got text that is not JSON: {error}") from None
+            raise InputError(
+                f"{where} must be a JSON object, got text that is not JSON: {error}"
+            ) from None
     if not isinstance(value, dict):
         _refuse(where, "a JSON object", value)
     return value

@@ -11,7 +11,9 @@ MAX_SOLUTION = 200_000
 """A longer solution holds no program."""
 
 _BEGIN, _DONE = "[BEGIN]", "[DONE]"
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
+)
 _LANGUAGES = {"", "python", "python3", "py", "py3"}
 _CODE_LINE = re.compile(
     r"(?:from|import|def|class|async|for|while|if|try|with)\b|@|[A-Za-z_][\w.]*(?:\[[^\]]*\])?(?:, *\w+)* *[-+*/]?=|[a-z_]\w*\("

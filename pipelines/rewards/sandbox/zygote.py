@@ -97,7 +97,9 @@ def _serve(control: socket.socket, proc: int | None) -> None:
     )
 
 
-def _become(job: dict[str, Any], descriptors: list[int], proc: int | None, owner: tuple[int, int]) -> None:
+def _become(
+    job: dict[str, Any], descriptors: list[int], proc: int | None, owner: tuple[int, int]
+) -> None:
     """Be the program; never returns."""
     try:
         isolation.confine(proc, owner, job["limits"])
