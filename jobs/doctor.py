@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import RestEMError
+from pipelines.errors import MachineError, RestEMError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -174,8 +174,10 @@ def _model() -> Finding:
 
 
 def _sandbox() -> Finding:
-    tools = [tool for tool in ("bwrap", "unshare") if shutil.which(tool)]
-    if tools:
-        return Finding(OK, "sandbox", ", ".join(tools))
-    remedy = "install bubblewrap before running model-written code as a reward"
-    return Finding(WARN, "sandbox", "neither bwrap nor unshare", remedy)
+    from pipelines.rewards.sandbox.launch import AUTO, choose
+
+    try:
+        kind = choose(AUTO)
+    except MachineError as error:
+        return Finding(WARN, "sandbox", "none: the reward unit_tests is refused", str(error))
+    return Finding(OK, "sandbox", f"{kind}, for the programs that the reward unit_tests runs")

@@ -19,6 +19,7 @@ from pipelines.errors import LakeError
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.progress import Progress
 from pipelines.score import Verifier, scored_chunks, to_score
+from pipelines.score_suites import Only, shares_of
 from pipelines.stage import ArrowStage, Snapshot
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS
 from schemas.table import Table
@@ -31,6 +32,8 @@ EXAMPLES = 3
 """Examples kept of each change."""
 _REWARD = ("sample_id", "reward")
 Row = dict[str, Any]
+Judges = list[tuple[str, Verifier]]
+"""Conditions on the samples that part them, each with the verifier of its part."""
 
 
 class SealedTables(Protocol):
@@ -117,7 +120,7 @@ class Rescorer:
             ExpectationsFailed: the new verdicts break a critical expectation; they are not
                 committed, and the version before stays the one that readers see.
         """
-        verifier = Verifier.of(self.config.reward)
+        judges = judges_of(self.config)
         iterations = range(self.config.num_iterations + 1)
         scored = [i for i in iterations if self.lake.sealed(REWARDS, i, "score") is not None]
         if not scored:
@@ -126,20 +129,20 @@ class Rescorer:
                 "let `restem run` or `restem stage score` finish one first"
             )
         for iteration in scored:
-            if not _is_of(self._sealed(REWARDS, iteration, "score"), verifier):
-                yield self._rescore(iteration, verifier, dry_run=dry_run)
+            if not _is_of(self._sealed(REWARDS, iteration, "score"), judges):
+                yield self._rescore(iteration, judges, dry_run=dry_run)
 
-    def _rescore(self, iteration: int, verifier: Verifier, *, dry_run: bool) -> Rescored:
+    def _rescore(self, iteration: int, judges: Judges, *, dry_run: bool) -> Rescored:
         before = self._sealed(REWARDS, iteration, "score")
         samples = self._sealed(SAMPLES, iteration, "generate")
         prompts = self._sealed(PROMPTS, iteration, "render")
-        stage = rescoring(verifier, self.progress, self.start_ray)
+        stage = rescoring(judges, self.progress, self.start_ray)
         after: TableSnapshot | None = None
         if dry_run:
             verdicts = stage.function(samples, prompts)
         else:
             after = self.lake.remake(REWARDS, iteration, stage, samples, prompts)
-            while not _is_of(after, verifier):  # what was sealed is an attempt that had been killed
+            while not _is_of(after, judges):  # what was sealed is an attempt that had been killed
                 after = self.lake.remake(REWARDS, iteration, stage, samples, prompts)
             verdicts = after.arrow()
         moved = moved_verdicts(before.arrow(), verdicts)
@@ -147,7 +150,7 @@ class Rescorer:
             iteration=iteration,
             num_samples=verdicts.num_rows,
             versions_before=_versions(before),
-            version=verifier.version,
+            version=", ".join(sorted({verifier.version for _, verifier in judges})),
             table_before=before.version,
             table_after=None if after is None else after.version,
             changes=self._changes(moved, samples, prompts),
@@ -208,7 +211,16 @@ class Rescorer:
         return found
 
 
-def rescoring(verifier: Verifier, progress: Progress, start_ray: Callable[[], None]) -> ArrowStage:
+def judges_of(config: RunConfig) -> Judges:
+    """The run's verifier, and those of suites with a reward of their own, each with its samples.
+
+    Raises:
+        ConfigError: a reward cannot be used any more.
+    """
+    return [(condition, Verifier.of(judged.reward)) for condition, judged in shares_of(config)]
+
+
+def rescoring(judges: Judges, progress: Progress, start_ray: Callable[[], None]) -> ArrowStage:
     """The `score` stage over all samples of an iteration, its verdicts in memory.
 
     They are committed at once, so that no reader sees two versions of a verifier side by side: a
@@ -219,9 +231,12 @@ def rescoring(verifier: Verifier, progress: Progress, start_ray: Callable[[], No
     def give_verdicts(samples: Snapshot, prompts: Snapshot) -> pa.Table:
         import pyarrow as pa
 
-        rows = to_score(samples, prompts)
-        chunks = scored_chunks(rows, verifier, _as_it_is, progress, measures, start_ray)
-        return pa.concat_tables([chunk.made for chunk in chunks])
+        made = []
+        for condition, verifier in judges:
+            rows = to_score(Only(samples, condition), prompts)
+            chunks = scored_chunks(rows, verifier, _as_it_is, progress, measures, start_ray)
+            made += [chunk.made for chunk in chunks]
+        return pa.concat_tables(made)
 
     return ArrowStage("score", give_verdicts, measures)
 
@@ -271,8 +286,10 @@ def _versions(rewards: TableSnapshot) -> list[str]:
     return sorted(set(rewards.arrow(["verifier_version"])["verifier_version"].to_pylist()))
 
 
-def _is_of(rewards: TableSnapshot, verifier: Verifier) -> bool:
-    return _versions(rewards) in ([verifier.version], [])
+def _is_of(rewards: TableSnapshot, judges: Judges) -> bool:
+    names = rewards.arrow(["verifier", "verifier_version"]).to_pylist()
+    given = {(row["verifier"], row["verifier_version"]) for row in names}
+    return given <= {(verifier.name, verifier.version) for _, verifier in judges}
 
 
 def _kind(row: Row) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pipelines.rewards.exact_match import ExactMatch
 from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.pool import ScoringPool, num_processors
 from pipelines.rewards.resolve import resolve_reward
+from pipelines.rewards.unit_tests import UnitTests
 from pipelines.rewards.verdict import RewardFunction
 from schemas.rewards import CORRECT
 
@@ -40,6 +41,8 @@ def verify_references(
 ) -> list[Mapping[str, Any]]:
     """The problems whose own answer fails the verifier, each judged under the reward's deadline.
 
+    Tests that cannot be read fail whether or not there is a solution to try them on.
+
     Args:
         config: the reward.
         problems: rows with `reference` and `solution` (the human solution or None).
@@ -49,15 +52,17 @@ def verify_references(
         ConfigError: the reward cannot be used as it is configured.
     """
     reward = resolve_reward(config)
-    judged, golds = [], []
+    unreadable, judged, golds = [], [], []
     for problem in problems:
         gold = gold_solution(reward, problem["reference"], problem.get("solution"))
-        if gold is not None:
+        if isinstance(reward, UnitTests) and not reward.can_read(problem["reference"]):
+            unreadable.append(problem)
+        elif gold is not None:
             judged.append(problem)
             golds.append((gold, problem["reference"]))
     with ScoringPool(config, num_workers or num_processors()) as pool:
         scored = pool.score(golds)
-    return [
+    return unreadable + [
         problem
         for problem, given in zip(judged, scored, strict=True)
         if given.verdict.verdict != CORRECT

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import math
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError
-from pipelines.rewards import exact_match, math_answer
+from pipelines.rewards import exact_match, math_answer, unit_tests
 from pipelines.rewards.verdict import RewardFunction, Verdict
 from schemas.rewards import CORRECT, ERROR, WRONG
 
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 Staged = math_answer.MathAnswer | exact_match.ExactMatch
 """Rewards that judge most solutions, or all, at a glance."""
 
-BUILT_IN: dict[str, Callable[..., Staged]] = {
+_STAGED: dict[str, Callable[..., Staged]] = {
     "math_answer": math_answer.math_answer,
     "exact_match": exact_match.exact_match,
+}
+BUILT_IN: dict[str, Callable[..., Staged | unit_tests.UnitTests]] = {
+    **_STAGED,
+    "unit_tests": unit_tests.unit_tests,
 }
 _PYTHON = "python:"
 
@@ -39,7 +44,22 @@ def resolve_reward(config: RewardConfig) -> RewardFunction:
     Raises:
         ConfigError: there is none of that name, or its options do not fit.
     """
-    return resolve_function(config.function, config.options)
+    return resolve_function(config.function, reward_options(config))
+
+
+def reward_options(config: RewardConfig) -> dict[str, Any]:
+    """The options of the reward; to `unit_tests`, the limits of a verdict are two of them.
+
+    Raises:
+        ConfigError: the limits are given as options.
+    """
+    if config.function != "unit_tests":
+        return config.options
+    limits = {name: getattr(config, name) for name in ("timeout_seconds", "memory_limit_mb")}
+    for name in limits:
+        if name in config.options:
+            raise ConfigError(f"reward.options must not have {name}; set reward.{name}")
+    return {**config.options, **limits}
 
 
 def resolve_function(function: str, options: Mapping[str, Any]) -> RewardFunction:
@@ -53,10 +73,10 @@ def resolve_function(function: str, options: Mapping[str, Any]) -> RewardFunctio
 
 
 def staged_reward(config: RewardConfig) -> Staged | None:
-    """The built-in reward, which judges most solutions without a worker; None for a user's own."""
-    if config.function not in BUILT_IN:
+    """The reward that judges most solutions without a worker; None if every one needs a worker."""
+    if config.function not in _STAGED:
         return None
-    return BUILT_IN[config.function](**config.options)
+    return _STAGED[config.function](**config.options)
 
 
 def verifier_name(config: RewardConfig) -> str:
@@ -67,14 +87,17 @@ def verifier_name(config: RewardConfig) -> str:
 def verifier_version(config: RewardConfig) -> str:
     """What tells verdicts of one code and one set of options from those of another.
 
-    A built-in's is its own version and math-verify's; a user function's is a hash of its file.
+    A built-in's is its own version and that of math-verify, or of the Python that runs programs; a
+    user function's is a hash of its file.
 
     Raises:
         ConfigError: the function's module cannot be found.
     """
-    options = _digest(json.dumps(config.options, sort_keys=True, default=str).encode())
+    options = _digest(json.dumps(reward_options(config), sort_keys=True, default=str).encode())
     if config.function == "exact_match":
         return f"{exact_match.EXACT_MATCH_VERSION}+{options}"
+    if config.function == "unit_tests":
+        return f"{unit_tests.VERSION}+python-{platform.python_version()}+{options}"
     if config.function in BUILT_IN:
         return f"{math_answer.VERSION}+math-verify-{version('math-verify')}+{options}"
     module, _ = _split(config.function)

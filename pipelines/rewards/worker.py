@@ -24,6 +24,7 @@ from typing import Any
 from pipelines.errors import RestEMError
 from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.resolve import resolve_function
+from pipelines.rewards.unit_tests import UnitTests
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import ERROR, MEMORY
 
@@ -50,6 +51,8 @@ def _load(settings: dict[str, Any]) -> Callable[[str, str], Verdict]:
     if isinstance(reward, MathAnswer):
         reward.warm_up()
         return reward.examine
+    if isinstance(reward, UnitTests):
+        reward.warm_up()
     return reward
 
 

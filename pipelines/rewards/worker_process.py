@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import InputError, StageFailed
+from pipelines.rewards.resolve import reward_options
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import ERROR, MEMORY, TIMEOUT
 
@@ -83,7 +84,7 @@ class WorkerProcess:
         self._send(
             {
                 "function": config.function,
-                "options": config.options,
+                "options": reward_options(config),
                 "memory_limit_mb": config.memory_limit_mb,
             }
         )

@@ -18,8 +18,8 @@ from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.progress import SilentProgress
-from pipelines.rescore import Rescored, Rescorer, rescoring
-from pipelines.score import Verifier, score
+from pipelines.rescore import Rescored, Rescorer, judges_of, rescoring
+from pipelines.score import score
 from pipelines.stage import ArrowStage
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.table import Table
@@ -135,7 +135,7 @@ class ScoredRun:
     def judge_again(self) -> TableSnapshot:
         """A new attempt at the verdicts, and nothing else that a rescoring does."""
         with self.open() as lake:
-            stage = rescoring(Verifier.of(self.config.reward), SilentProgress(), unused)
+            stage = rescoring(judges_of(self.config), SilentProgress(), unused)
             inputs = (lake.unmade(SAMPLES, 0), lake.unmade(PROMPTS, 0))
             return lake.remake(REWARDS, 0, stage, *inputs)
 

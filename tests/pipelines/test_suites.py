@@ -27,7 +27,7 @@ from pipelines.suites import by_hand, rewards_by_suite, suites_of
 from schemas import EVALUATIONS, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from tests import factories
 from tests.pipelines.test_evaluate import tallied, values
-from tests.pipelines.test_score import Folder, Rows, committed, prompts
+from tests.pipelines.test_score import Folder, Rows, committed, no_ray, prompts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -141,7 +141,7 @@ def answers(*rows: tuple[str, str, str]) -> Purposes:
 
 def scored(run: RunConfig, drawn: Rows, asked: Rows, folder: Path) -> tuple[Any, dict[str, float]]:
     def stage_of(judged: RunConfig) -> StreamStage:
-        return score(judged, SilentProgress())
+        return score(judged, SilentProgress(), no_ray)
 
     stage, writer = score_suites(run, stage_of), Folder(str(folder))
     groups: Iterator[list[WrittenFile]] = stage.function(

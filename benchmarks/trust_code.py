@@ -1,0 +1,120 @@
+"""What `unit_tests` says of programs that are known to be right, and of the same made wrong.
+
+    python -m benchmarks.trust_code DATA [--mutants N]
+
+DATA is a folder with humaneval/, mbpp/ and apps/. Reference solutions have to pass; those that do
+not are named. Then each is changed in one place. A mutant that still passes is run again by a plain
+interpreter: if that finds it wrong, the reward is at fault; if not, the tests do not tell it apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.code_mutations import KINDS, mutate
+from benchmarks.code_problems import (
+    Solved,
+    apps,
+    apps_generated,
+    as_one_program,
+    human_eval,
+    in_a_fence,
+    mbpp,
+)
+from pipelines.config import RewardConfig
+from pipelines.rewards.pool import ScoringPool, num_processors
+from pipelines.rewards.resolve import verifier_version
+from schemas.rewards import CORRECT
+
+_SECONDS = 20.0
+_CONFIG = RewardConfig(function="unit_tests", timeout_seconds=_SECONDS)
+
+
+def main() -> None:
+    """Judge, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--mutants", type=int, default=10_000, help="problems to mutate, at most")
+    parsed = parser.parse_args()
+    print(f"unit_tests {verifier_version(_CONFIG)}, {_SECONDS:g} s a verdict")
+    suites = {"HumanEval": human_eval, "MBPP": mbpp, "APPS": apps}
+    with ScoringPool(_CONFIG, num_processors()) as pool:
+        for name, read in suites.items():
+            problems = read(parsed.data)
+            show_references(name, pool, problems)
+            if name != "APPS":
+                show_mutants(name, pool, problems[:: max(1, len(problems) // parsed.mutants)])
+        show_generated(pool, parsed.data)
+
+
+def show_references(name: str, pool: ScoringPool, problems: Sequence[Solved]) -> None:
+    """Print how many reference solutions pass, and the others by name."""
+    start = time.monotonic()
+    verdicts = judge(pool, problems)
+    seconds = time.monotonic() - start
+    print(f"{name}: {verdicts.count(CORRECT)} of {len(problems)} pass ({seconds:.0f} s)")
+    for problem, verdict in zip(problems, verdicts, strict=True):
+        if verdict != CORRECT:
+            print(f"  {problem.name}: {verdict}")
+
+
+def show_mutants(name: str, pool: ScoringPool, problems: Sequence[Solved]) -> None:
+    """Print how many mutants fail, kind by kind, and why the others pass."""
+    for kind in KINDS:
+        mutants = [
+            problem._replace(program=changed)
+            for problem in problems
+            if (changed := mutate(problem.program, kind)) is not None
+        ]
+        verdicts = judge(pool, mutants)
+        passed = [m for m, v in zip(mutants, verdicts, strict=True) if v == CORRECT]
+        faults = [mutant.name for mutant in passed if not passes_alone(mutant)]
+        caught = 1 - len(passed) / len(mutants)
+        print(
+            f"{name}, {kind}: {len(mutants) - len(passed)} of {len(mutants)} fail ({caught:.1%}) "
+            f"{dict(Counter(verdicts))}; wrongly passed: {len(faults)} {' '.join(faults)}"
+        )
+
+
+def show_generated(pool: ScoringPool, data: Path) -> None:
+    """Print the agreement with the results that CodeRL recorded for a model's programs."""
+    given = apps_generated(data)
+    verdicts = judge(pool, [problem for problem, _ in given])
+    counts = Counter[tuple[bool, str]]()
+    for (problem, record), verdict in zip(given, verdicts, strict=True):
+        theirs = record["result"] is True
+        counts[theirs, verdict] += 1
+        if theirs != (verdict == CORRECT):
+            print(f"  {problem.name}: CodeRL {record['error_type']}, here {verdict}")
+    print(f"APPS, programs of a model, (passes in CodeRL, verdict here): {dict(counts)}")
+
+
+def judge(pool: ScoringPool, problems: Sequence[Solved]) -> list[str]:
+    """The verdict codes of programs, each in a fence."""
+    pairs = [(in_a_fence(problem.program), problem.reference) for problem in problems]
+    return [scored.verdict.verdict for scored in pool.score(pairs)]
+
+
+def passes_alone(problem: Solved) -> bool:
+    """Whether the program and its tests in one fresh interpreter end well."""
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", as_one_program(problem)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0
+
+
+if __name__ == "__main__":
+    main()

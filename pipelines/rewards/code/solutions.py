@@ -1,0 +1,185 @@
+"""Taking the program out of a solution: out of marks, fences and prose."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+
+MAX_SOLUTION = 200_000
+"""A longer solution holds no program."""
+
+_BEGIN, _DONE = "[BEGIN]", "[DONE]"
+_FENCE = re.compile(
+    r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
+)
+_LANGUAGES = {"", "python", "python3", "py", "py3"}
+_CODE_LINE = re.compile(
+    r"(?:from|import|def|class|async|for|while|if|try|with)\b|@|[A-Za-z_][\w.]*(?:\[[^\]]*\])?(?:, *\w+)* *[-+*/]?=|[a-z_]\w*\("
+)
+_MAX_STARTS = 30
+_MAX_CUTS = 40
+
+
+def find_program(solution: str, function: str | None = None) -> str | None:
+    """The program in a solution; None if there is none.
+
+    What stands in a fence goes before what stands in the open, and among several the last one that
+    defines what is asked for.
+
+    Args:
+        solution: what the policy wrote.
+        function: a name that the program has to define.
+    """
+    if len(solution) > MAX_SOLUTION:
+        return None
+    text = _between_marks(solution)
+    blocks = _fenced(text)
+    if blocks:
+        return _best(blocks, function)
+    if parses(text):
+        return text if _does_something(text) else None
+    return _best([run for run in _runs(text) if _does_something(run)], function)
+
+
+def complete_prompt(prompt: str, solution: str, entry_point: str) -> str | None:
+    """A HumanEval program: the prompt with the solution's body, or the solution's own function.
+
+    Args:
+        prompt: imports, perhaps other functions, and the function's head with its docstring.
+        solution: a body, or text with a whole function.
+        entry_point: the function's name.
+    """
+    if len(solution) > MAX_SOLUTION:
+        return None
+    text = _between_marks(solution)
+    blocks = _fenced(text)
+    whole = find_program(solution, entry_point)
+    if whole is not None and _defines(whole, entry_point):
+        return f"{prompt}\n    pass\n\n{whole}\n"
+    for body in reversed(blocks) if blocks else [text]:
+        completed = _with_body(prompt, body)
+        if completed is not None:
+            return completed
+    return None
+
+
+def ending_at_return(program: str) -> str:
+    """A script whose `return` outside a function ends it: APPS's solutions ran inside a function."""
+    if "return" not in program:
+        return program
+    tree = ast.parse(program)
+    ends = _Ends()
+    changed = ends.visit(tree)
+    return ast.unparse(changed) if ends.found else program
+
+
+class _Ends(ast.NodeTransformer):
+    """Replaces `return` in a script, and leaves functions as they are."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+        self.found = True
+        end = ast.Raise(exc=ast.Name("SystemExit", ast.Load()), cause=None)
+        return ast.fix_missing_locations(ast.copy_location(end, node))
+
+
+def parses(source: str) -> bool:
+    """Whether text is a Python program."""
+    return _error_line(source) is None
+
+
+def _with_body(prompt: str, body: str) -> str | None:
+    """The prompt with a body, which may have lost its indentation or run on past its end."""
+    head = f"{prompt.rstrip()}\n"
+    first = body.lstrip("\n")
+    forms = (first, f"    {first.lstrip()}", textwrap.indent(textwrap.dedent(first), "    "))
+    indented = [form for form in forms if re.match(r"[ \t]+\S", form)]
+    for form in indented:
+        if parses(head + form):
+            return head + form
+    for form in indented:
+        cut = _cut_tail((head + form).splitlines())
+        if len(cut) > len(head) and cut.startswith(head.rstrip()):
+            return cut
+    return None
+
+
+def _between_marks(solution: str) -> str:
+    _, begin, after = solution.partition(_BEGIN)
+    return (after if begin else solution).partition(_DONE)[0]
+
+
+def _fenced(text: str) -> list[str]:
+    found = [match.groups() for match in _FENCE.finditer(text)]
+    marked = [textwrap.dedent(code) for name, code in found if name.lower() in _LANGUAGES and name]
+    unmarked = [code for name, code in found if not name]
+    return [code for code in marked or unmarked if code.strip()]
+
+
+def _best(programs: list[str], function: str | None) -> str | None:
+    if function is not None:
+        defining = [program for program in programs if _defines(program, function)]
+        programs = defining or programs
+    whole = [program for program in programs if parses(program)]
+    return (whole or programs or [None])[-1]
+
+
+def _defines(program: str, name: str) -> bool:
+    return re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(name)}\b|^{re.escape(name)}\s*=", program, re.MULTILINE) is not None  # fmt: skip
+
+
+def _runs(text: str) -> list[str]:
+    """Stretches of lines that are a program, the longest last."""
+    lines = text.splitlines()
+    runs, end = [], 0
+    starts = [number for number, line in enumerate(lines) if _CODE_LINE.match(line)]
+    for start in starts[:_MAX_STARTS]:
+        if start < end:  # inside a run that is known
+            continue
+        run = _cut_tail(lines[start:])
+        end = start + run.count("\n") + 1 if run else end
+        runs.append(run)
+    return sorted((run for run in runs if run), key=lambda run: run.count("\n"))
+
+
+def _cut_tail(lines: list[str]) -> str:
+    """The longest beginning that parses, going back from error to error; may be empty."""
+    for _ in range(_MAX_CUTS):
+        source = "\n".join(lines)
+        line = _error_line(source)
+        if line is None:
+            return source.rstrip()
+        lines = lines[: max(0, min(line, len(lines)) - 1)]
+    return ""
+
+
+def _error_line(source: str) -> int | None:
+    """The line that keeps text from being a program; None if it is one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, MemoryError, RecursionError):  # a NUL, or nested too deep
+        return 1
+    return None
+
+
+def _does_something(program: str) -> bool:
+    """Whether a program is more than words that happen to be expressions."""
+    idle = (ast.Constant, ast.Name, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.Compare)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        body = ast.parse(program).body
+    return not all(isinstance(node, ast.Expr) and isinstance(node.value, idle) for node in body)

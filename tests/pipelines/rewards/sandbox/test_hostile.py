@@ -1,0 +1,39 @@
+import time
+
+import pytest
+
+from pipelines.rewards.unit_tests import UnitTests
+from tests.pipelines.rewards.sandbox.hostile import SCRIPTS, SOLUTIONS
+from tests.pipelines.rewards.sandbox.rewards import ASSERTS, SCRIPT, SECONDS, reward
+
+__all__ = ["reward"]
+
+GOOD_SCRIPT = "```python\nprint(int(input()) + 1)\n```"
+GOOD_SOLUTION = "```python\ndef successor(n):\n    return n + 1\n```"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_hostile_script_ends_in_its_verdict_and_in_time(reward: UnitTests, name: str) -> None:
+    program, verdict = SCRIPTS[name]
+    start = time.monotonic()
+    judged = reward(f"```python\n{program}\n```", SCRIPT)
+    assert time.monotonic() - start < 2 * SECONDS
+    assert judged.verdict in verdict.split(" or ")
+    assert judged.reward == 0.0
+    assert reward(GOOD_SCRIPT, SCRIPT).verdict == "correct"
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_a_hostile_solution_ends_in_its_verdict_and_in_time(reward: UnitTests, name: str) -> None:
+    program, verdict = SOLUTIONS[name]
+    start = time.monotonic()
+    judged = reward(f"```python\n{program}\n```", ASSERTS)
+    assert time.monotonic() - start < 2 * SECONDS
+    assert (judged.verdict, judged.reward) == (verdict, 0.0)
+    assert reward(GOOD_SOLUTION, ASSERTS).verdict == "correct"
+
+
+def test_nothing_is_left_of_a_program(reward: UnitTests) -> None:
+    write = "```python\nopen('kept', 'w').write('21')\nprint('20')\n```"
+    assert reward(write, SCRIPT).verdict == "wrong"
+    assert reward("```python\nprint(open('kept').read())\n```", SCRIPT).verdict == "wrong"
