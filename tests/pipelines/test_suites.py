@@ -384,7 +384,9 @@ def test_duplicates_are_kept_where_they_are_held_out(spark: SparkSession, tmp_pa
     refused = run.model_copy(
         update={"problems": run.problems.model_copy(update={"duplicates": "refuse"})}
     )
-    with pytest.raises(InputError, match=r"train: row 1: question must be there once"):
+    with pytest.raises(
+        InputError, match=r"train: row 2: question must be there once.* again in row 3;"
+    ):
         ingest(refused, lambda: spark).function()
 
 
