@@ -17,15 +17,18 @@ from pipelines.evaluate import evaluate, evaluate_tallies
 from pipelines.few_shot import exemplars_of
 from pipelines.gate import _problems, _rewards
 from pipelines.ingest import ingest
+from pipelines.lake.location import Location
+from pipelines.lake.snapshot import TableSnapshot
 from pipelines.plan import asked_sizes, plan
 from pipelines.progress import SilentProgress
 from pipelines.render import prompt_seed, render
 from pipelines.score import score
-from pipelines.score_suites import score_suites, shares_of
+from pipelines.score_suites import Only, score_suites, shares_of
 from pipelines.stage import StreamStage, WrittenFile
 from pipelines.suites import by_hand, rewards_by_suite, suites_of
 from schemas import EVALUATIONS, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from tests import factories
+from tests.lake_fixture import write_lake
 from tests.pipelines.test_evaluate import tallied, values
 from tests.pipelines.test_score import Folder, Rows, committed, no_ray, prompts
 
@@ -172,6 +175,17 @@ def test_every_suite_is_judged_by_its_own_reward_and_the_exam_by_nobody(tmp_path
     }
     assert rows["s1"]["verifier_version"] != rows["s2"]["verifier_version"]
     assert (measures["samples"], measures["verdict_correct"]) == (5, 3)
+
+
+def test_a_part_of_a_stored_table_is_read_by_purpose(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path)
+    whole = TableSnapshot(SAMPLES, Location(str(lake), {}), "first", 1, 1)
+    tested = Only(whole, "purpose IN ('test')")
+    others = Only(whole, "purpose NOT IN ('test', 'exam')")
+    assert set(tested.arrow(["purpose"])["purpose"].to_pylist()) == {"test"}
+    assert tested.count() + others.count() == Only(whole, "true").count() == whole.count()
+    assert tested.count("decoding = 'greedy' OR true") == tested.count() > 0
+    assert (tested.iteration, tested.version) == (1, 1)
 
 
 def test_the_gate_wants_verdicts_for_all_samples_but_those_graded_by_hand() -> None:
@@ -370,7 +384,9 @@ def test_duplicates_are_kept_where_they_are_held_out(spark: SparkSession, tmp_pa
     refused = run.model_copy(
         update={"problems": run.problems.model_copy(update={"duplicates": "refuse"})}
     )
-    with pytest.raises(InputError, match=r"train: row 1: question must be there once"):
+    with pytest.raises(
+        InputError, match=r"train: row 2: question must be there once.* again in row 3;"
+    ):
         ingest(refused, lambda: spark).function()
 
 
