@@ -162,7 +162,7 @@ def test_without_a_sandbox_programs_are_refused(monkeypatch: pytest.MonkeyPatch)
     launch.choose.cache_clear()
     try:
         with pytest.raises(
-            MachineError, match="no bubblewrap here.*no namespaces here.*sandbox: none"
+            MachineError, match=r"no bubblewrap here.*no namespaces here.*sandbox: none"
         ):
             launch.choose(launch.AUTO)
     finally:

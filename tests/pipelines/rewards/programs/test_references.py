@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.rewards.code.references import Asserts, Calls, Check, InputOutput, read_tests
+from pipelines.rewards.programs.references import Asserts, Calls, Check, InputOutput, read_tests
 
 CHECK = {"prompt": "def f(x):\n", "test": "def check(c):\n    assert c(1) == 1", "entry_point": "f"}
 

@@ -81,13 +81,13 @@ class _Ends(ast.NodeTransformer):
     def __init__(self) -> None:
         self.found = False
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         return node
 
-    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> ast.AST:
         self.found = True
         end = ast.Raise(exc=ast.Name("SystemExit", ast.Load()), cause=None)
         return ast.fix_missing_locations(ast.copy_location(end, node))
