@@ -68,6 +68,10 @@ def test_tests_that_use_the_solutions_objects_run_in_its_interpreter(test: str, 
     assert asserts(test, test_setup_code=setup).together
 
 
+def test_a_function_may_have_a_capital_letter() -> None:
+    assert not asserts("assert Find_Max([1, 2]) == 2").together
+
+
 def test_challenge_tests_are_added_when_asked_for() -> None:
     row = json.dumps({"test_list": ["assert f(1)"], "challenge_test_list": ["assert f(2)"]})
     tests = [read_tests(row, challenge) for challenge in (False, True)]
