@@ -131,7 +131,8 @@ def _best(programs: list[str], function: str | None) -> str | None:
         defining = [program for program in programs if _defines(program, function)]
         programs = defining or programs
     whole = [program for program in programs if parses(program)]
-    return (whole or programs or [None])[-1]
+    found = whole or programs
+    return found[-1] if found else None
 
 
 def _defines(program: str, name: str) -> bool:
