@@ -8,7 +8,12 @@ import hashlib
 OFF_BY_ONE, WRONG_CONSTANT, SWAPPED_BRANCH = "off by one", "wrong constant", "swapped branch"
 KINDS = (OFF_BY_ONE, WRONG_CONSTANT, SWAPPED_BRANCH)
 
-_OTHER_BOUND = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
+_OTHER_BOUND: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+}
 
 
 def mutate(program: str, kind: str) -> str | None:
@@ -61,12 +66,13 @@ def _move_bound(node: ast.AST) -> None:
 
 def _change_constant(node: ast.AST) -> None:
     assert isinstance(node, ast.Constant)
-    if isinstance(node.value, bool):
-        node.value = not node.value
-    elif isinstance(node.value, str):
-        node.value += "x"
-    else:
-        node.value += 1  # type: ignore[operator]
+    value = node.value
+    if isinstance(value, bool):
+        node.value = not value
+    elif isinstance(value, str):
+        node.value = f"{value}x"
+    elif isinstance(value, int | float):
+        node.value = value + 1
 
 
 def _swap_branches(node: ast.AST) -> None:

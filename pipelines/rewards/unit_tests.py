@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipelines.errors import ConfigError, InputError
-from pipelines.rewards.code.check import (
+from pipelines.rewards.programs.check import (
     Outcome,
     Sandboxes,
     call_function,
@@ -13,8 +13,20 @@ from pipelines.rewards.code.check import (
     run_tests,
     run_together,
 )
-from pipelines.rewards.code.references import Asserts, Calls, Check, InputOutput, Tests, read_tests
-from pipelines.rewards.code.solutions import complete_prompt, ending_at_return, find_program, parses
+from pipelines.rewards.programs.references import (
+    Asserts,
+    Calls,
+    Check,
+    InputOutput,
+    Tests,
+    read_tests,
+)
+from pipelines.rewards.programs.solutions import (
+    complete_prompt,
+    ending_at_return,
+    find_program,
+    parses,
+)
 from pipelines.rewards.sandbox.launch import AUTO, choose
 from pipelines.rewards.sandbox.sandbox import Limits, Sandbox
 from pipelines.rewards.verdict import Verdict

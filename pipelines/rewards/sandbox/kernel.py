@@ -1,6 +1,6 @@
 """The Linux calls that Python's standard library has no name for.
 
-Everything in this package but `sandbox.py`, `launch.py` and `jobs.py` also runs inside the sandbox,
+Everything in this package but `sandbox.py` and `launch.py` also runs inside the sandbox,
 where there is the standard library and nothing else.
 """
 
@@ -47,7 +47,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2)."""
+    """Mount a file system, or change how one is mounted."""
     encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
     done = _libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
     _check(done, f"mount {target}")
@@ -64,7 +64,7 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    """prctl(2) with one argument."""
+    """Set an attribute of this process."""
     _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 

@@ -30,7 +30,7 @@ _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
-class Refused(Exception):  # noqa: N818 - it is what happened, and is caught here
+class Refused(Exception):
     """This isolation is not to be had on this machine."""
 
 

@@ -168,9 +168,9 @@ def _load(job: dict[str, Any]) -> dict[str, Any]:
 
 def _reopen_standard_streams() -> None:
     # Those of the process that was forked may hold its buffers.
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
-        open(1, "wb", closefd=False),  # noqa: PTH123, SIM115
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = io.TextIOWrapper(
+        open(1, "wb", closefd=False),  # noqa: SIM115
         encoding="utf-8",
         errors="replace",
     )

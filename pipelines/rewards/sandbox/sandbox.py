@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 from pipelines.errors import StageFailed
 from pipelines.rewards.sandbox import frames, launch
@@ -119,7 +119,7 @@ class Sandbox:
             self._process.wait()
         self._process = self._control = None
 
-    def _lost(self) -> None:
+    def _lost(self) -> NoReturn:
         self.close()
         raise StageFailed("the sandbox ended while a program ran; the next one starts another")
 

@@ -69,8 +69,9 @@ def _encode(value: Any) -> Any:
     for kind, write in _WRITERS:
         if isinstance(value, kind):
             return write(value)
-    if isinstance(value, type) and _TYPES.get(value.__name__) is value:
-        return {"type": value.__name__}
+    for name, kind in _TYPES.items():
+        if value is kind:
+            return {"type": name}
     return {"opaque": type(value).__name__}
 
 

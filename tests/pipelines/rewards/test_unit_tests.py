@@ -90,6 +90,8 @@ def test_tests_with_the_solutions_own_objects(reward: UnitTests) -> None:
     assert reward(program.format(0), tests).verdict == "correct"
     assert reward(program.format(1), tests).verdict == "wrong"
     assert reward(program.format("__import__('os')._exit(0)"), tests).verdict == "wrong"
+    skip = "import builtins\nbuiltins.exec = builtins.compile = lambda *a: None\n"
+    assert reward(skip + program.format(1), tests).verdict == "wrong"
 
 
 def test_a_function_may_change_what_it_is_given(reward: UnitTests) -> None:
@@ -162,7 +164,7 @@ def test_without_a_sandbox_programs_are_refused(monkeypatch: pytest.MonkeyPatch)
     launch.choose.cache_clear()
     try:
         with pytest.raises(
-            MachineError, match="no bubblewrap here.*no namespaces here.*sandbox: none"
+            MachineError, match=r"no bubblewrap here.*no namespaces here.*sandbox: none"
         ):
             launch.choose(launch.AUTO)
     finally:

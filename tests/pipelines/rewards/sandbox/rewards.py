@@ -21,7 +21,7 @@ ASSERTS = json.dumps(
 @pytest.fixture(scope="module", params=[BUBBLEWRAP, NAMESPACES])
 def reward(request: pytest.FixtureRequest) -> Iterator[UnitTests]:
     try:
-        made = unit_tests(sandbox=request.param, timeout_seconds=SECONDS, memory_limit_mb=512)
+        made = unit_tests(sandbox=request.param, timeout_seconds=SECONDS, memory_limit_mb=256)
     except MachineError as error:
         pytest.skip(str(error))
     made.warm_up()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.rewards.code.references import Asserts, Calls, Check, InputOutput, read_tests
+from pipelines.rewards.programs.references import Asserts, Calls, Check, InputOutput, read_tests
 
 CHECK = {"prompt": "def f(x):\n", "test": "def check(c):\n    assert c(1) == 1", "entry_point": "f"}
 
@@ -66,6 +66,10 @@ def test_a_solution_replaces_a_built_in_only_where_nothing_else_is_called() -> N
 )
 def test_tests_that_use_the_solutions_objects_run_in_its_interpreter(test: str, setup: str) -> None:
     assert asserts(test, test_setup_code=setup).together
+
+
+def test_a_function_may_have_a_capital_letter() -> None:
+    assert not asserts("assert Find_Max([1, 2]) == 2").together
 
 
 def test_challenge_tests_are_added_when_asked_for() -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rewards.code.outputs import same_lines, same_tokens, same_value
+from pipelines.rewards.programs.outputs import same_lines, same_tokens, same_value
 
 
 @pytest.mark.parametrize(

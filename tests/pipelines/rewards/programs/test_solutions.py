@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.rewards.code.solutions import complete_prompt, ending_at_return, find_program
+from pipelines.rewards.programs.solutions import complete_prompt, ending_at_return, find_program
 
 CODE = "import math\n\ndef f(x):\n    return math.floor(x)"
 PROMPT = 'from typing import List\n\ndef helper(x):\n    return x\n\ndef f(x: List[int]) -> int:\n    """Add.\n    """\n'

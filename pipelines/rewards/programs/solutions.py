@@ -81,13 +81,13 @@ class _Ends(ast.NodeTransformer):
     def __init__(self) -> None:
         self.found = False
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         return node
 
-    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> ast.AST:
         self.found = True
         end = ast.Raise(exc=ast.Name("SystemExit", ast.Load()), cause=None)
         return ast.fix_missing_locations(ast.copy_location(end, node))
@@ -131,7 +131,8 @@ def _best(programs: list[str], function: str | None) -> str | None:
         defining = [program for program in programs if _defines(program, function)]
         programs = defining or programs
     whole = [program for program in programs if parses(program)]
-    return (whole or programs or [None])[-1]
+    found = whole or programs
+    return found[-1] if found else None
 
 
 def _defines(program: str, name: str) -> bool:

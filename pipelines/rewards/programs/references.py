@@ -196,8 +196,23 @@ def _bound_names(tree: ast.Module) -> set[str]:
 def _makes_objects(tree: ast.Module, names: tuple[str, ...]) -> bool:
     """Whether tests hand over functions or objects: their own, or of the solution's classes."""
     kinds = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
-    made = any(isinstance(node, kinds) for node in ast.walk(tree))
-    return made or any(name[0].isupper() for name in names)
+    if any(isinstance(node, kinds) for node in ast.walk(tree)):
+        return True
+    # `f([Pair(1, 2)])` makes an object; `Find_Max([1, 2])` calls a function.
+    calls = [node for node in ast.walk(tree) if _called(node) in names]
+    return any(
+        (_called(inner) or "")[:1].isupper() and _called(inner) in names
+        for call in calls
+        for inner in ast.walk(call)
+        if inner is not call
+    )
+
+
+def _called(node: ast.AST) -> str | None:
+    """The name that a call calls."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id
+    return None
 
 
 def _object(where: str, value: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pipelines.rewards.code.outputs import same_lines, same_tokens, same_value
-from pipelines.rewards.code.references import Asserts, Calls, Check, InputOutput
+from pipelines.rewards.programs.outputs import same_lines, same_tokens, same_value
+from pipelines.rewards.programs.references import Asserts, Calls, Check, InputOutput
 from pipelines.rewards.sandbox.asked import Asked, Gone
 from pipelines.rewards.sandbox.program import OUT_OF_MEMORY
 from pipelines.rewards.sandbox.sandbox import (
