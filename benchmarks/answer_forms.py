@@ -50,7 +50,9 @@ def _members(text: str) -> list[str] | None:
     """The members of a tuple or interval in round brackets."""
     match = _TUPLE.fullmatch(text.strip())
     parts = match[1].split(",") if match else []
-    return [part.strip() for part in parts] if len(parts) > 1 and all(map(str.strip, parts)) else None
+    return (
+        [part.strip() for part in parts] if len(parts) > 1 and all(map(str.strip, parts)) else None
+    )
 
 
 def _fraction(text: str) -> tuple[str, int, int] | None:
@@ -238,7 +240,9 @@ def _bumped(text: str) -> str | None:
     if not found:
         return None
     last = found[-1]
-    return text[: last.start()] + str(int(last.group()) + 1).zfill(len(last[0])) + text[last.end() :]
+    return (
+        text[: last.start()] + str(int(last.group()) + 1).zfill(len(last[0])) + text[last.end() :]
+    )
 
 
 def _bumped_first(text: str) -> str | None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipelines.rewards.exact_numbers import Quantity, read_quantity
-from pipelines.rewards.expressions import Node, walk
-from pipelines.rewards.structures import compare_forms, read_form
+from pipelines.rewards.structures import VALUE, Form, compare_forms, read_form
+from pipelines.rewards.unfinished import is_plain, is_unfinished
 
 MAX_ANSWER = 2_000
 """A longer answer is held against the reference as text alone."""
@@ -44,8 +44,9 @@ _PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}(?![A-Za-z])")
 _UNWORKED = re.compile(
     r"[-+(]*[0-9.,]+(?:(?:[-+*/×÷·()]|\\(?:times|cdot|div)(?![A-Za-z]))+[0-9.,]+)+\)*"
 )
-_OPERATION = re.compile(r"\\(?:sum|prod|int|lim|log|ln|gcd|lcm|det|max|min|lfloor|lceil|bmod)(?![A-Za-z])")
-_CALCULATIONS = {"sum", "product", "function", "binomial"}
+_OPERATION = re.compile(
+    r"\\(?:sum|prod|int|lim|log|ln|gcd|lcm|det|max|min|lfloor|lceil|bmod)(?![A-Za-z])"
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,11 @@ def _compare_words(given: _Reading, wanted: _Reading) -> bool | None:
 def _compare_forms(given: _Reading, wanted: _Reading) -> bool | None:
     ours, theirs = read_form(given.clean), read_form(wanted.clean)
     if ours is not None and theirs is not None:
-        if wanted.quantity and ours.worth is not None and _is_unworked(ours.worth.node):
-            return False
-        return compare_forms(ours, theirs)
-    if (ours is not None and _is_only_words(wanted)) or (theirs is not None and _is_only_words(given)):
+        equal = compare_forms(ours, theirs)
+        return False if equal and _is_left_unfinished(ours, theirs) else equal
+    if (ours is not None and _is_only_words(wanted)) or (
+        theirs is not None and _is_only_words(given)
+    ):
         return False
     if theirs is not None and theirs.worth is not None and _OPERATION.search(given.clean):
         # `\sum_{k=1}^{4} k` for 10 states the question; a reference may be left as an integral.
@@ -155,9 +157,13 @@ def _is_only_words(reading: _Reading) -> bool:
     return reading.words is not None and read_form(reading.clean) is None
 
 
-def _is_unworked(node: Node) -> bool:
-    """Whether an expression still has to be calculated, where the reference is a plain number."""
-    return walk(node, lambda part: part.kind in _CALCULATIONS)
+def _is_left_unfinished(ours: Form, theirs: Form) -> bool:
+    """Whether an equal answer still has to be calculated, and the reference has not."""
+    if ours.worth is None or theirs.worth is None or ours.kind != VALUE:
+        return False
+    if theirs.quantity:
+        return ours.quantity is None and not is_plain(ours.worth.node)
+    return is_unfinished(ours.worth.node) and not is_unfinished(theirs.worth.node)
 
 
 def _words(spoken: str) -> str | None:

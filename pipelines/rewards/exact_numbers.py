@@ -35,7 +35,7 @@ _DEGREES = re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree)\Z")
 _PERCENT = re.compile(r"(?:\\?%|\s(?:percent|per cent))\Z", re.IGNORECASE)
 _WORDS_AFTER = re.compile(r"[A-Za-z]+\.?(?: [A-Za-z]+){0,2}\Z")
 _TEXT_AFTER = re.compile(
-    r"\\(?:text|mbox|mathrm|textrm|operatorname)\{([A-Za-z .]*)\}(\^\{?[23]\}?)?\Z"
+    r"\\(?:text|mbox|mathrm|textrm|operatorname)\{([A-Za-z .]*)\}(\^\{?[2-9]\}?)?\Z"
 )
 
 # Words that change a number, or are mathematics: "5 million" is not 5 of something.

@@ -1,6 +1,6 @@
 r"""Expressions of school algebra, read and evaluated in bounded work: no sympy, no `eval`.
 
-An expression becomes its values at a few fixed points, to 60 digits, with decimals taken exactly.
+An expression becomes its values at a few fixed points, to 160 digits, with decimals taken exactly.
 Two expressions that differ at every point are different; two that agree at every point to 25 digits
 are equal, as far as numbers of the sizes let in here can tell. What the grammar does not cover is
 `Unread`, and left to math-verify.
@@ -263,7 +263,9 @@ class _Parser:
         token = self._peek()
         if token == "|":
             return not self._in_bars
-        return bool(token) and (token in ("(", "[", "{", ".") or token[0] == "\\" or token.isalnum())
+        return bool(token) and (
+            token in ("(", "[", "{", ".") or token[0] == "\\" or token.isalnum()
+        )
 
     def _peek(self) -> str:
         return self._tokens[self._place] if self._place < len(self._tokens) else ""

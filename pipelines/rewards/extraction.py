@@ -16,7 +16,7 @@ MAX_SOLUTION = 50_000
 _BOX_TOKEN = re.compile(r"\\[\\{}]|\\(?:boxed|fbox)\s*\{|[{}]")
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$\\.]+)")
 _PLACEHOLDER = re.compile(r"\s*(?:\\phantom\{[^{}]*\}|\?)?\s*")
-"""A box to be filled in, as in `\boxed{\phantom{2}} + 3 = 7`."""
+"""A box of a form to be filled in, and no answer."""
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|\Z)")
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
 _ANSWER_IS = re.compile(

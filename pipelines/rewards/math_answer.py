@@ -15,6 +15,7 @@ VERSION = "2"
 """Raise it with every change that can change a verdict: it tells stored verdicts apart."""
 
 DEFAULT_FORMS = ("boxed", "hash", "answer_is")
+REFUSE, LAST = "refuse", "last"
 _BOX = r"\boxed{"
 
 
@@ -28,9 +29,12 @@ class MathAnswer:
 
     Attributes:
         forms: ways in which a solution may state its answer, the preferred first.
+        several_boxes: what to do with boxes that differ: `refuse` them, or judge the `last`, as the
+            MATH benchmark's own checker does.
     """
 
     forms: tuple[str, ...] = DEFAULT_FORMS
+    several_boxes: str = REFUSE
 
     def __call__(self, solution: str, reference: str) -> Verdict:
         """Judge at once, without a deadline."""
@@ -48,6 +52,8 @@ class MathAnswer:
             return Verdict(0.0, TRUNCATED)
         if not answers:
             return Verdict(0.0, NO_ANSWER)
+        if self.several_boxes == LAST:
+            del answers[:-1]
         verdicts = [decide(answer, wanted) for answer in answers]
         if None not in verdicts:
             return _verdict_of_all(answers, [equal is True for equal in verdicts])
@@ -90,11 +96,11 @@ class MathAnswer:
         return WRITTEN[self.forms[0]].replace("%s", reference_answer(reference))
 
 
-def math_answer(extract: Sequence[str] = DEFAULT_FORMS) -> MathAnswer:
+def math_answer(extract: Sequence[str] = DEFAULT_FORMS, several_boxes: str = REFUSE) -> MathAnswer:
     """The reward for `reward.options`.
 
     Raises:
-        ConfigError: `extract` is not a list of known forms.
+        ConfigError: `extract` is not a list of known forms, or `several_boxes` is unknown.
     """
     known = ", ".join(FORMS)
     if isinstance(extract, str) or not extract:
@@ -104,7 +110,11 @@ def math_answer(extract: Sequence[str] = DEFAULT_FORMS) -> MathAnswer:
     for form in extract:
         if form not in FORMS:
             raise ConfigError(f"reward.options.extract must name only {known}, got {form!r}")
-    return MathAnswer(tuple(extract))
+    if several_boxes not in (REFUSE, LAST):
+        raise ConfigError(
+            f"reward.options.several_boxes must be {REFUSE} or {LAST}, got {several_boxes!r}"
+        )
+    return MathAnswer(tuple(extract), several_boxes)
 
 
 def reference_answer(reference: str) -> str:

@@ -27,7 +27,7 @@ _INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1, "inf": 1, "-inf": -1, 
 _EMPTY = {r"\emptyset", r"\varnothing", r"\{\}", "∅"}
 _LINK = re.compile(r",?\s*\\(?:text|mbox|textrm)\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+|;")
 _UNIT = re.compile(r"\\(?:text|mbox|mathrm|textrm)\s*\{[A-Za-z .]*\}(?:\^\{?[23]\}?)?\Z")
-_BASED = re.compile(r"([0-9A-F.]+)_(?:\{([0-9]+|\\text\{[a-z]+\})\}|([0-9]))")
+_BASED = re.compile(r"(-?[0-9A-F.]+)_(?:\{([0-9]+|\\text\{[a-z]+\})\}|([0-9]+))")
 _MATRIX = re.compile(r"\\begin\{([pbvV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
 _MEMBERSHIP = re.compile(r"[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _ORDER = re.compile(r"(<=|>=|[<>≤≥]|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![A-Za-z]))")
@@ -74,16 +74,8 @@ def read_form(text: str) -> Form | None:
 
 def compare_forms(ours: Form, theirs: Form) -> bool | None:
     """Whether two answers are equal; None if that is not for this module to say."""
-    kinds = {ours.kind, theirs.kind}
     if ours.kind != theirs.kind:
-        if BASED in kinds:
-            return _compare_based(ours, theirs)
-        if kinds == {LIST, SET}:
-            return _same_members(ours.members, theirs.members)
-        if kinds == {LIST, BRACKETED}:
-            # "1, 2" for (1, 2) leaves its brackets out; "2, 1" is another point.
-            return _in_order(ours.members, theirs.members) if _round(ours, theirs) else False
-        return False
+        return _compare_kinds(ours, theirs)
     if ours.kind == VALUE:
         return _compare_values(ours, theirs)
     if ours.kind == EQUATION:
@@ -94,6 +86,18 @@ def compare_forms(ours: Form, theirs: Form) -> bool | None:
     if ours.kind == BASED:
         return ours.shape == theirs.shape
     return _same_members(ours.members, theirs.members)
+
+
+def _compare_kinds(ours: Form, theirs: Form) -> bool | None:
+    kinds = {ours.kind, theirs.kind}
+    if BASED in kinds:
+        return _compare_based(ours, theirs)
+    if kinds == {LIST, SET}:
+        return _same_members(ours.members, theirs.members)
+    if kinds == {LIST, BRACKETED} and "()" in (ours.shape, theirs.shape):
+        # "1, 2" for (1, 2) leaves its brackets out; "2, 1" is another point.
+        return _in_order(ours.members, theirs.members)
+    return False
 
 
 def _form(text: str) -> Form:
@@ -265,10 +269,6 @@ def _compare_based(ours: Form, theirs: Form) -> bool | None:
     digits = based.shape.partition("_")[0]
     stated = read_quantity(digits)
     return stated is not None and stated.value == other.quantity.value
-
-
-def _round(ours: Form, theirs: Form) -> bool:
-    return "()" in (ours.shape, theirs.shape)
 
 
 def _in_order(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | None:

@@ -14,10 +14,12 @@ from typing import Any
 from pipelines.rewards.expressions import Node, Unread
 
 POINTS = 3
-DIGITS = 60
-LARGEST = 1e25
-"""Values and intermediate values let in, so that 60 digits leave 30 after any cancellation."""
+DIGITS = 160
+LARGEST = 1e100
+"""Values and intermediate values let in, so that `DIGITS` leave enough after any cancellation."""
 SAME = 1e-25
+NOTHING = 1e-155
+"""What is left of a zero, for a largest value of 1 on the way."""
 
 CLEARLY = 1e-9
 """Machine numbers that differ by more, measured against the largest value on the way, differ."""
@@ -67,7 +69,8 @@ def same(ours: Worth, theirs: Worth) -> bool | None:
     if all(abs(a - b) > least for a, b in zip(ours.fast, theirs.fast, strict=True)):
         return False
     try:
-        agree = [_close(a, b) for a, b in zip(ours.precise, theirs.precise, strict=True)]
+        least = NOTHING * max(ours.scale, theirs.scale)
+        agree = [_close(a, b, least) for a, b in zip(ours.precise, theirs.precise, strict=True)]
     except Unread:
         return None
     if all(agree):
@@ -81,14 +84,14 @@ def proportional(ours: Worth, theirs: Worth) -> bool | None:
         pairs = list(zip(ours.precise, theirs.precise, strict=True))
     except Unread:
         return None
-    if any(min(abs(a), abs(b)) < SAME for a, b in pairs):
+    if any(min(abs(a), abs(b)) <= NOTHING * max(ours.scale, theirs.scale) for a, b in pairs):
         return None
     ratios = [a / b for a, b in pairs]
     return all(_close(ratio, ratios[0]) for ratio in ratios[1:])
 
 
-def _close(a: Any, b: Any) -> bool:
-    return bool(abs(a - b) <= SAME * (1 + abs(a)))
+def _close(a: Any, b: Any, least: float = 0.0) -> bool:
+    return bool(abs(a - b) <= SAME * max(abs(a), abs(b)) + least)
 
 
 def _coordinate(name: str, point: int) -> float:
