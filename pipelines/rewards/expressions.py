@@ -1,7 +1,7 @@
 r"""Expressions of school algebra, read and evaluated in bounded work: no sympy, no `eval`.
 
 An expression becomes its values at a few fixed points, to 160 digits, with decimals taken exactly.
-Two expressions that differ at every point are different; two that agree at every point to 25 digits
+Two expressions that differ at every point are different; two that agree at every point to 120 digits
 are equal, as far as numbers of the sizes let in here can tell. What the grammar does not cover is
 `Unread`, and left to math-verify.
 """

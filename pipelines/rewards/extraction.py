@@ -15,7 +15,7 @@ MAX_SOLUTION = 50_000
 
 _BOX_TOKEN = re.compile(r"\\[\\{}]|\\(?:boxed|fbox)\s*\{|[{}]")
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$\\.]+)")
-_PLACEHOLDER = re.compile(r"\s*(?:\\phantom\{[^{}]*\}|\?)?\s*")
+_PLACEHOLDER = re.compile(r"(?:\\phantom\{[^{}]*\}|\?)?")
 """A box of a form to be filled in, and no answer."""
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|\Z)")
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
@@ -23,10 +23,8 @@ _ANSWER_IS = re.compile(
     r"\b(?:the|final)[ \t]+answer[ \t]+is\b[ \t]*:?|\b(?:final[ \t]+)?answer[ \t]*\*{0,2}:\*{0,2}",
     re.IGNORECASE,
 )
-_MINERVA = re.compile(
-    r"Final Answer:?\s*The final answer is(?P<answer>[^\n]{0,2000}?)\.?\s*I hope it is correct",
-    re.IGNORECASE,
-)
+_MINERVA_START, _MINERVA_CLOSE = "the final answer is", "i hope it is correct"
+_MINERVA_LONGEST = 2_000
 _MINERVA_END = re.compile(r"I hope it is correct\.?\Z", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!](?=\s)")
 _NUMBER = re.compile(
@@ -85,8 +83,12 @@ def answer_is(solution: str) -> str | None:
 
 def minerva(solution: str) -> str | None:
     """The last "Final Answer: The final answer is $x$. I hope it is correct.", wherever it stands."""
-    found = [match["answer"] for match in _MINERVA.finditer(solution)]
-    return found[-1] if found else None
+    text = solution.lower()
+    end = text.rfind(_MINERVA_CLOSE)
+    start = text.rfind(_MINERVA_START, max(0, end - _MINERVA_LONGEST), max(0, end))
+    if start < 0 or len(text) != len(solution):
+        return None
+    return solution[start + len(_MINERVA_START) : end].strip().removesuffix(".")
 
 
 def last_line(solution: str) -> str | None:
@@ -145,7 +147,7 @@ def extract(solution: str, forms: tuple[str, ...]) -> list[str]:
         else:
             answer = FORMS[form](tail)
             found = [] if answer is None else [answer]
-        answers = [_bare(answer) for answer in found if not _PLACEHOLDER.fullmatch(answer)]
+        answers = [_bare(answer) for answer in found if not _PLACEHOLDER.fullmatch(answer.strip())]
         if answers and found[-1].strip():
             return _distinct(answers)
     return []

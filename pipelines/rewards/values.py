@@ -17,7 +17,7 @@ POINTS = 3
 DIGITS = 160
 LARGEST = 1e100
 """Values and intermediate values let in, so that `DIGITS` leave enough after any cancellation."""
-SAME = 1e-25
+SAME = 1e-120
 NOTHING = 1e-155
 """What is left of a zero, for a largest value of 1 on the way."""
 
