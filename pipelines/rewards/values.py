@@ -126,7 +126,7 @@ class _MachineNumbers:
 def _precise_numbers() -> Any:
     import mpmath
 
-    class Numbers(mpmath.MPContext):  # type: ignore[misc]
+    class Numbers(mpmath.MPContext):
         def see(self, size: Any) -> None:
             """The machine numbers have seen it."""
 
