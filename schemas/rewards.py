@@ -5,13 +5,15 @@ from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 CORRECT = "correct"
 WRONG = "wrong"
 NO_ANSWER = "no_answer"
+AMBIGUOUS = "ambiguous"
+"""Several final answers that differ: which of them is meant is not the checker's to choose."""
 TRUNCATED = "truncated"
 PARSE_ERROR = "parse_error"
 TIMEOUT = "timeout"
 MEMORY = "memory"
 ERROR = "error"
 
-VERDICTS = (CORRECT, WRONG, NO_ANSWER, TRUNCATED, PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
+VERDICTS = (CORRECT, WRONG, NO_ANSWER, AMBIGUOUS, TRUNCATED, PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 CHECKER_FAILURES = (PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 """Verdicts that say the checker failed, not the solution."""
 

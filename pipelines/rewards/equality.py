@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipelines.rewards.exact_numbers import Quantity, read_quantity
+from pipelines.rewards.structures import VALUE, Form, compare_forms, read_form
+from pipelines.rewards.unfinished import is_plain, is_unfinished
 
 MAX_ANSWER = 2_000
 """A longer answer is held against the reference as text alone."""
@@ -29,7 +31,11 @@ _ROOT_SHORT = re.compile(r"\\sqrt\s*([0-9A-Za-z])")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,]\s*,?|,\s?\\!)(?=[0-9]{3}(?![0-9]))")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm|textrm|textit|mathbf)\{([^{}]*)\}")
 _DELIMITERS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
+_DOLLAR = "\N{FULLWIDTH DOLLAR SIGN}"
+"""Stands for `\\$`, a currency and no delimiter, while delimiters are taken off."""
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?[A-Za-z0-9]+\}?)?(?:\([A-Za-z]\))?'?")
+_EQUALS = re.compile(r"=(?![^{}]*\})")
+"""Not those inside of braces, as in `\\sum_{k=1}`."""
 _COMPARISON = re.compile(r"[<>≤≥≠,;]|\\(?:le|ge|ne|lt|gt|leq|geq|neq|in|text)(?![A-Za-z])|[<>!]=")
 _WORDS = re.compile(r"\(?[A-Za-z]\)?|[A-Za-z][A-Za-z' .,-]*[A-Za-z]\.?")
 _MATH_WORD = re.compile(r"(?:sqrt|pi|tau|phi|sin|cos|tan|log|ln|exp|inf|infinity|alpha|theta)")
@@ -38,7 +44,9 @@ _PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}(?![A-Za-z])")
 _UNWORKED = re.compile(
     r"[-+(]*[0-9.,]+(?:(?:[-+*/×÷·()]|\\(?:times|cdot|div)(?![A-Za-z]))+[0-9.,]+)+\)*"
 )
-_BRACKETS = {"(": ")", "[": "]", r"\{": r"\}"}
+_OPERATION = re.compile(
+    r"\\(?:sum|prod|int|lim|log|ln|gcd|lcm|det|max|min|lfloor|lceil|bmod)(?![A-Za-z])"
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,8 @@ def decide(answer: str, reference: str) -> bool | None:
 
 def clean(text: str) -> str:
     r"""One spelling of what is written in several: spaces, `\dfrac`, `\left`, `$...$`, minus signs."""
-    text = _INVISIBLE.sub("", text).replace("\u2212", "-").replace(r"\$", "$")
-    text = _undelimited(text.strip())
+    text = _INVISIBLE.sub("", text).replace("\u2212", "-").replace(r"\$", _DOLLAR)
+    text = _undelimited(text.strip()).replace(_DOLLAR, "$")
     text = _THOUSANDS.sub(",", text)
     text = _SPACES.sub(" ", _SIZES.sub("", text)).strip()
     text = _FRACTION_NAME.sub(r"\\frac", text)
@@ -94,25 +102,68 @@ def _read(text: str) -> _Reading:
 
 
 def _compare(given: _Reading, wanted: _Reading) -> bool | None:
-    if given.squeezed and given.squeezed == wanted.squeezed:
-        return True
     if given.quantity and wanted.quantity:
         return given.quantity.equals(wanted.quantity)
+    # "1, 234" is two numbers: without its space it would be one.
+    alike = (given.quantity is None) == (wanted.quantity is None)
+    if alike and given.squeezed and given.squeezed == wanted.squeezed:
+        return True
     if given.words is not None and wanted.words is not None:
-        return given.words == wanted.words
-    if wanted.quantity:
-        return False if _is_no_value(given) else None
+        return _compare_words(given, wanted)
+    if wanted.quantity and _is_no_value(given):
+        return False
     if wanted.words is not None and given.quantity:
         return False
-    return _compare_sequences(given.clean, wanted.clean)
+    return _compare_forms(given, wanted)
+
+
+def _compare_words(given: _Reading, wanted: _Reading) -> bool | None:
+    """Words have to be the same; `yx` is `xy` all the same where neither stands in a text."""
+    if given.words == wanted.words:
+        return True
+    if given.squeezed != given.clean or wanted.squeezed != wanted.clean:
+        return False
+    return bool(_compare_forms(given, wanted))
+
+
+def _compare_forms(given: _Reading, wanted: _Reading) -> bool | None:
+    ours, theirs = read_form(given.clean), read_form(wanted.clean)
+    if ours is not None and theirs is not None:
+        equal = compare_forms(ours, theirs)
+        return False if equal and _is_left_unfinished(ours, theirs) else equal
+    if (ours is not None and _is_only_words(wanted)) or (
+        theirs is not None and _is_only_words(given)
+    ):
+        return False
+    if theirs is not None and theirs.worth is not None and _OPERATION.search(given.clean):
+        # `\sum_{k=1}^{4} k` for 10 states the question; a reference may be left as an integral.
+        return None if _OPERATION.search(wanted.clean) else False
+    return None
 
 
 def _is_no_value(given: _Reading) -> bool:
     """Whether the answer, held against a plain number, is prose or arithmetic not worked out."""
     if given.words is not None or _UNWORKED.fullmatch(given.squeezed):
         return True
-    found = _PROSE.findall(_TEXT.sub(r" \1 ", given.clean))
+    return _has_prose(given)
+
+
+def _has_prose(reading: _Reading) -> bool:
+    found = _PROSE.findall(_TEXT.sub(r" \1 ", reading.clean))
     return any(not _MATH_WORD.fullmatch(word.lower()) for word in found)
+
+
+def _is_only_words(reading: _Reading) -> bool:
+    return reading.words is not None and read_form(reading.clean) is None
+
+
+def _is_left_unfinished(ours: Form, theirs: Form) -> bool:
+    """Whether an equal answer still has to be calculated, and the reference has not."""
+    if ours.worth is None or theirs.worth is None or ours.kind != VALUE:
+        return False
+    if theirs.quantity:
+        return ours.quantity is None and not is_plain(ours.worth.node)
+    return is_unfinished(ours.worth.node) and not is_unfinished(theirs.worth.node)
 
 
 def _words(spoken: str) -> str | None:
@@ -126,56 +177,11 @@ def _words(spoken: str) -> str | None:
 
 def _right_side(text: str) -> str:
     """The value of `x = 5` or `2 + 3 = 5`; the text itself if it says more than a value."""
-    *left, right = text.split("=")
+    *left, right = _EQUALS.split(text)
     if _COMPARISON.search(text) or not right.strip():
         return text
     plain = all(_SYMBOL.fullmatch(side.strip()) or not re.search("[A-Za-z]", side) for side in left)
     return right if plain else text
-
-
-def _compare_sequences(given: str, wanted: str) -> bool | None:
-    """Tuples and intervals in order, sets and bare lists in any order; numbers only."""
-    ours, theirs = _sequence(given), _sequence(wanted)
-    if ours is None or theirs is None:
-        return None
-    (bracket, items), (other_bracket, other_items) = ours, theirs
-    ordered = {"(", "["} & {bracket[:1], other_bracket[:1]}
-    if bracket != other_bracket:
-        # A bare list for a tuple, or a set for a list, is the symbolic check's to judge.
-        return None if not (bracket and other_bracket) else False
-    if len(items) != len(other_items):
-        return False
-    if ordered:
-        return all(a.equals(b) for a, b in zip(items, other_items, strict=True))
-    return _same_members(items, other_items)
-
-
-def _same_members(items: list[Quantity], others: list[Quantity]) -> bool:
-    left = list(others)
-    for item in items:
-        match = next((other for other in left if item.equals(other)), None)
-        if match is None:
-            return False
-        left.remove(match)
-    return True
-
-
-def _sequence(text: str) -> tuple[str, list[Quantity]] | None:
-    """Its pair of brackets ("" for none) and its members, if all are numbers and two or more."""
-    brackets, inner = "", text
-    for opening in _BRACKETS:
-        if text.startswith(opening):
-            closing = r"\}" if opening == r"\{" else text[-1:]
-            if not text.endswith(closing) or closing not in (")", "]", r"\}"):
-                return None
-            brackets, inner = opening + closing, text[len(opening) : -len(closing)]
-            break
-    parts = inner.split(",")
-    if not 2 <= len(parts) <= 64:
-        return None
-    items = [read_quantity(part.strip()) for part in parts]
-    known = [item for item in items if item is not None]
-    return (brackets, known) if len(known) == len(items) else None
 
 
 def _undelimited(text: str) -> str:

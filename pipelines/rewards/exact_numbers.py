@@ -27,6 +27,7 @@ _SCIENTIFIC = re.compile(
     rf"(?P<digits>{_DECIMAL})\s*(?:(?:\\times|\\cdot|\*|×)\s*10\s*\^\s*\{{?|[eE])"
     r"(?P<exponent>[-+]?[0-9]{1,4})\}?"
 )
+_REPEATING = re.compile(r"(?P<whole>[0-9]*)\.(?P<first>[0-9]*)\\overline\{(?P<again>[0-9]+)\}")
 _PLAIN = re.compile(_DECIMAL)
 _NUMBER_START = re.compile(r"[-+]?\s*(?:\\\$|[$€£¥])?\s*[-+]?\s*(?=[0-9.\\])")
 
@@ -35,7 +36,7 @@ _DEGREES = re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree)\Z")
 _PERCENT = re.compile(r"(?:\\?%|\s(?:percent|per cent))\Z", re.IGNORECASE)
 _WORDS_AFTER = re.compile(r"[A-Za-z]+\.?(?: [A-Za-z]+){0,2}\Z")
 _TEXT_AFTER = re.compile(
-    r"\\(?:text|mbox|mathrm|textrm|operatorname)\{([A-Za-z .]*)\}(\^\{?[23]\}?)?\Z"
+    r"\\(?:text|mbox|mathrm|textrm|operatorname)\{([A-Za-z .]*)\}(\^\{?[2-9]\}?)?\Z"
 )
 
 # Words that change a number, or are mathematics: "5 million" is not 5 of something.
@@ -149,6 +150,9 @@ def _read_unsigned(text: str) -> Fraction | None:
         part = _ratio(match["top"] or match["over"], match["bottom"] or match["under"])
         whole = _decimal(match["whole"])
         return None if part is None or part >= 1 else whole + part
+    match = _REPEATING.fullmatch(text)
+    if match:
+        return _repeating(match["whole"], match["first"], match["again"])
     match = _SCIENTIFIC.fullmatch(text)
     if match and abs(int(match["exponent"])) <= MAX_EXPONENT:
         return _decimal(match["digits"]) * Fraction(10) ** int(match["exponent"])
@@ -159,6 +163,12 @@ def _decimal(text: str) -> Fraction:
     sign = -1 if text.startswith("-") else 1
     whole, _, part = text.lstrip("+-").replace(",", "").partition(".")
     return Fraction(sign * int(whole + part or "0"), 10 ** len(part))
+
+
+def _repeating(whole: str, first: str, again: str) -> Fraction:
+    """The decimal whose digits `again` go on for ever."""
+    end = Fraction(int(again), 10 ** len(again) - 1)
+    return (int(whole + first or "0") + end) / 10 ** len(first)
 
 
 def _ratio(top: str, bottom: str) -> Fraction | None:

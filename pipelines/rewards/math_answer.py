@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
 from pipelines.rewards.equality import clean, decide
-from pipelines.rewards.extraction import FORMS, WRITTEN, boxed, extract, hash_mark
+from pipelines.rewards.extraction import FORMS, WRITTEN, Cut, boxed, boxes, extract, hash_mark
 from pipelines.rewards.verdict import Verdict
-from schemas.rewards import CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, WRONG
+from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
 
-VERSION = "1"
+VERSION = "2"
 """Raise it with every change that can change a verdict: it tells stored verdicts apart."""
 
 DEFAULT_FORMS = ("boxed", "hash", "answer_is")
+REFUSE, LAST = "refuse", "last"
+_BOX = r"\boxed{"
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,12 @@ class MathAnswer:
 
     Attributes:
         forms: ways in which a solution may state its answer, the preferred first.
+        several_boxes: what to do with boxes that differ: `refuse` them, or judge the `last`, as the
+            MATH benchmark's own checker does.
     """
 
     forms: tuple[str, ...] = DEFAULT_FORMS
+    several_boxes: str = REFUSE
 
     def __call__(self, solution: str, reference: str) -> Verdict:
         """Judge at once, without a deadline."""
@@ -41,27 +46,44 @@ class MathAnswer:
         wanted = reference_answer(reference)
         if not wanted:
             return Verdict(0.0, ERROR, detail="the reference is empty")
-        answer = extract(solution, self.forms)
-        if answer is None:
+        try:
+            answers = extract(solution, self.forms)
+        except Cut:
+            return Verdict(0.0, TRUNCATED)
+        if not answers:
             return Verdict(0.0, NO_ANSWER)
-        equal = decide(answer, wanted)
-        return answer if equal is None else _verdict(answer, equal)
+        if self.several_boxes == LAST:
+            del answers[:-1]
+        verdicts = [decide(answer, wanted) for answer in answers]
+        if None not in verdicts:
+            return _verdict_of_all(answers, [equal is True for equal in verdicts])
+        return answers[0] if len(answers) == 1 else "".join(map(_box, answers))
 
     def examine(self, answer: str, reference: str) -> Verdict:
-        """Compare an answer with the reference as mathematics."""
-        from pipelines.rewards.symbolic import NotMathematics, symbolically_equal
+        r"""Compare an answer that `glance` left open with the reference as mathematics.
 
+        Several answers come as a row of boxes.
+        """
+        from pipelines.rewards.symbolic import NotMathematics
+
+        answers = (boxes(answer) if answer.startswith(_BOX) else []) or [answer]
         try:
-            equal = symbolically_equal(clean(answer), clean(reference_answer(reference)))
+            equal = [self._equals(each, reference_answer(reference)) for each in answers]
         except NotMathematics as error:
-            return Verdict(0.0, PARSE_ERROR, answer, detail=f"cannot be read: {error}"[:200])
+            return Verdict(0.0, PARSE_ERROR, answers[-1], detail=f"cannot be read: {error}"[:200])
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - sympy raises anything; none of it means wrong
             return Verdict(
-                0.0, PARSE_ERROR, answer, detail=f"{type(error).__name__}: {error}"[:200]
+                0.0, PARSE_ERROR, answers[-1], detail=f"{type(error).__name__}: {error}"[:200]
             )
-        return _verdict(answer, equal)
+        return _verdict_of_all(answers, equal)
+
+    def _equals(self, answer: str, wanted: str) -> bool:
+        from pipelines.rewards.symbolic import symbolically_equal
+
+        equal = decide(answer, wanted)
+        return symbolically_equal(clean(answer), clean(wanted)) if equal is None else equal
 
     def warm_up(self) -> None:
         """Load what `examine` needs."""
@@ -74,11 +96,11 @@ class MathAnswer:
         return WRITTEN[self.forms[0]].replace("%s", reference_answer(reference))
 
 
-def math_answer(extract: Sequence[str] = DEFAULT_FORMS) -> MathAnswer:
+def math_answer(extract: Sequence[str] = DEFAULT_FORMS, several_boxes: str = REFUSE) -> MathAnswer:
     """The reward for `reward.options`.
 
     Raises:
-        ConfigError: `extract` is not a list of known forms.
+        ConfigError: `extract` is not a list of known forms, or `several_boxes` is unknown.
     """
     known = ", ".join(FORMS)
     if isinstance(extract, str) or not extract:
@@ -88,7 +110,11 @@ def math_answer(extract: Sequence[str] = DEFAULT_FORMS) -> MathAnswer:
     for form in extract:
         if form not in FORMS:
             raise ConfigError(f"reward.options.extract must name only {known}, got {form!r}")
-    return MathAnswer(tuple(extract))
+    if several_boxes not in (REFUSE, LAST):
+        raise ConfigError(
+            f"reward.options.several_boxes must be {REFUSE} or {LAST}, got {several_boxes!r}"
+        )
+    return MathAnswer(tuple(extract), several_boxes)
 
 
 def reference_answer(reference: str) -> str:
@@ -100,5 +126,18 @@ def reference_answer(reference: str) -> str:
     return reference.strip()
 
 
-def _verdict(answer: str, equal: bool) -> Verdict:
-    return Verdict(float(equal), CORRECT if equal else WRONG, answer)
+def _verdict_of_all(answers: list[str], equal: list[bool]) -> Verdict:
+    """The verdict on a solution's final answers: correct if all are, ambiguous if they differ."""
+    if all(equal):
+        return Verdict(1.0, CORRECT, answers[-1])
+    if len(answers) > 1 and (any(equal) or not _all_same(answers)):
+        return Verdict(0.0, AMBIGUOUS, " and ".join(answers))
+    return Verdict(0.0, WRONG, answers[-1])
+
+
+def _all_same(answers: list[str]) -> bool:
+    return all(decide(answer, answers[-1]) for answer in answers[:-1])
+
+
+def _box(answer: str) -> str:
+    return f"{_BOX}{answer}}}"

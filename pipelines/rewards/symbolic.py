@@ -37,9 +37,19 @@ def symbolically_equal(answer: str, reference: str) -> bool:
     from math_verify import verify
 
     wanted, given = _parse(reference), _parse(answer)
-    return bool(
-        verify(wanted, given, float_rounding=ROUNDING, timeout_seconds=None, raise_on_error=True)
+    equal = verify(
+        wanted, given, float_rounding=ROUNDING, timeout_seconds=None, raise_on_error=True
     )
+    return bool(equal) and not _far_apart(wanted[0], given[0])
+
+
+def _far_apart(a: Any, b: Any) -> bool:
+    """Whether two numbers that are equal to `ROUNDING` decimals are small and differ."""
+    if not (getattr(a, "is_number", False) and getattr(b, "is_number", False)):
+        return False
+    ours, theirs = a.evalf(30), b.evalf(30)
+    largest = max(abs(ours), abs(theirs))
+    return bool(0 < largest < 1 and abs(ours - theirs) > largest * 10**-ROUNDING)
 
 
 def warm_up() -> None:

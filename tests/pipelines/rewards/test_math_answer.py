@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -8,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError
 from pipelines.rewards.extraction import boxed
 from pipelines.rewards.math_answer import MathAnswer, math_answer
+from pipelines.rewards.pool import ScoringPool
 from pipelines.rewards.verdict import Verdict
+from tests.real_data import REAL_DATA, needs_real_data
 
-DATA = Path(os.environ.get("RESTEM_DATA", Path(__file__).parents[4] / "shared" / "data"))
-GSM8K = DATA / "gsm8k" / "test.jsonl"
-MATH_500 = DATA / "math" / "math500_prm800k_test.jsonl"
-MATH = DATA / "math" / "test.jsonl.gz"
+GSM8K = REAL_DATA / "gsm8k" / "test.jsonl"
+MATH_500 = REAL_DATA / "math" / "math500_prm800k_test.jsonl"
+MATH = [REAL_DATA / "math" / f"{part}.jsonl.gz" for part in ("train", "test")]
 
 # A first sympy import takes seconds; these are the pairs for which it is worth it.
 EXAMINED = [
@@ -28,6 +29,7 @@ EXAMINED = [
     (r"3\pi", "3", "wrong"),
     ("5x", "5", "wrong"),
     ("x=1", "1,-1", "wrong"),
+    ("3:1", "3", "correct"),
     ("1.414214", r"\sqrt{2}", "wrong"),
     (r"\frac{1}{", r"\sqrt{2}", "parse_error"),
 ]
@@ -43,9 +45,46 @@ def problems(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("answer", "reference", "verdict"), EXAMINED)
 def test_mathematics_is_examined(answer: str, reference: str, verdict: str) -> None:
+    assert MathAnswer().examine(answer, reference).verdict == verdict
+
+
+def test_math_verify_is_asked_last_and_small_numbers_that_differ_stay_wrong() -> None:
     reward = MathAnswer()
-    assert reward.glance(rf"\boxed{{{answer}}} ", reference) == answer or "{" in answer
-    assert reward.examine(answer, reference).verdict == verdict
+    assert reward.glance(r"\boxed{2^{2004} \cdot 2}", "2^{2005}") == r"2^{2004} \cdot 2"
+    assert reward.examine(r"2^{2004} \cdot 2", "2^{2005}").verdict == "correct"
+    assert reward.examine(r"\frac{2}{2004!}", r"\frac{1}{2004!}").verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("solution", "reference", "verdict"),
+    [
+        (r"\boxed{1} or \boxed{2}", "2", Verdict(0.0, "ambiguous", "1 and 2")),
+        (r"\boxed{1} or \boxed{2}", "3", Verdict(0.0, "ambiguous", "1 and 2")),
+        (r"\boxed{0.5}, that is \boxed{\frac12}", "1/2", Verdict(1.0, "correct", r"\frac12")),
+        (r"\boxed{0.5}, that is \boxed{\frac12}", "2", Verdict(0.0, "wrong", r"\frac12")),
+        (r"\boxed{2 - b} or \boxed{-b+2}", "2-b", Verdict(1.0, "correct", "-b+2")),
+        (r"so $\boxed{\frac{1}{2", "1/2", Verdict(0.0, "truncated")),
+        ("so it is 1/2", "1/2", Verdict(0.0, "no_answer")),
+        ("", "1/2", Verdict(0.0, "no_answer")),
+    ],
+)
+def test_several_boxes_none_and_a_cut_one_have_verdicts_of_their_own(
+    solution: str, reference: str, verdict: Verdict
+) -> None:
+    assert MathAnswer()(solution, reference) == verdict
+
+
+def test_several_boxes_that_are_left_open_are_examined_together() -> None:
+    reward = MathAnswer()
+    left = reward.glance(r"\boxed{2^{2004} \cdot 2}, or \boxed{2^{2006} / 2}", "2^{2005}")
+    assert left == r"\boxed{2^{2004} \cdot 2}\boxed{2^{2006} / 2}"
+    assert reward.examine(left, "2^{2005}") == Verdict(1.0, "correct", "2^{2006} / 2")
+
+
+def test_the_last_of_several_boxes_is_judged_where_that_is_asked_for() -> None:
+    assert math_answer(several_boxes="last")(r"\boxed{1} or \boxed{2}", "2").verdict == "correct"
+    with pytest.raises(ConfigError, match=r"several_boxes must be refuse or last, got 'first'"):
+        math_answer(several_boxes="first")
 
 
 def test_a_verdict_carries_the_reward_and_the_answer_found() -> None:
@@ -83,11 +122,18 @@ def test_every_math_500_solution_passes_against_its_own_answer() -> None:
         assert reward(problem["solution"], problem["answer"]).verdict == "correct"
 
 
-def test_every_math_solution_passes_against_its_own_box() -> None:
-    reward = MathAnswer()
-    for problem in problems(MATH):
-        reference = boxed(problem["solution"]) or ""
-        assert reward(problem["solution"], reference).verdict == "correct", problem["unique_id"]
+@needs_real_data
+@pytest.mark.slow
+def test_what_the_12500_math_solutions_are_judged_against_their_own_answers() -> None:
+    rows = [row for path in MATH for row in problems(path)]
+    pairs = [(row["solution"], boxed(row["solution"]) or "") for row in rows]
+    for options, expected in (
+        ({}, {"correct": 12_464, "ambiguous": 33, "error": 2, "parse_error": 1}),
+        ({"several_boxes": "last"}, {"correct": 12_498, "error": 2}),
+    ):
+        with ScoringPool(RewardConfig(options=options), 2) as pool:
+            scored = pool.score(pairs)
+        assert Counter(given.verdict.verdict for given in scored) == expected
 
 
 def test_gsm8k_answers_to_other_problems_pass_only_where_the_numbers_are_equal() -> None:

@@ -263,7 +263,7 @@ def test_what_text_and_numbers_decide_needs_no_worker() -> None:
 
 def test_an_examined_answer_is_remembered() -> None:
     with ScoringPool(RewardConfig(), 1) as pool:
-        first = pool.score([(r"So \boxed{\sqrt{324}}", "18"), ("18", "18")])
-        again = pool.score([(r"Thus, another way: \boxed{\sqrt{324}}", "18")])
+        first = pool.score([(r"So \boxed{36:2}", "18"), ("18", "18")])
+        again = pool.score([(r"Thus, another way: \boxed{36:2}", "18")])
     assert [given.verdict.verdict for given in first] == ["correct", "no_answer"]
     assert again[0] == first[0]

@@ -1,0 +1,63 @@
+"""The public mathematics problems that the benchmarks of `math_answer` read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.rewards.extraction import boxed, hash_mark
+
+DATA = Path(os.environ.get("RESTEM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem with its human solution and the answer in it; the answer may be empty."""
+
+    name: str
+    subject: str
+    question: str
+    solution: str
+    answer: str
+
+
+def math(folder: Path = DATA) -> list[Problem]:
+    """MATH: 7,500 for training and 5,000 for tests."""
+    rows = [row for part in ("train", "test") for row in _rows(folder / f"math/{part}.jsonl.gz")]
+    return [
+        Problem(
+            row["unique_id"], row["type"], row["problem"], row["solution"],
+            (boxed(row["solution"]) or "").strip(),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def math_500(folder: Path = DATA) -> list[Problem]:
+    """MATH-500, with the answers that its makers corrected by hand."""
+    rows = _rows(folder / "math/math500_prm800k_test.jsonl")
+    return [
+        Problem(
+            row["unique_id"], row["subject"], row["problem"], row["solution"], row["answer"]
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def gsm8k(folder: Path = DATA) -> list[Problem]:
+    """GSM8K: 7,473 for training and 1,319 for tests."""
+    return [
+        Problem(f"{part}/{number}", "gsm8k", row["question"], row["answer"],
+                (hash_mark(row["answer"]) or "").strip())
+        for part in ("train", "test")
+        for number, row in enumerate(_rows(folder / f"gsm8k/{part}.jsonl"))
+    ]  # fmt: skip
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return [json.loads(line) for line in text.splitlines()]
