@@ -151,7 +151,7 @@ def require_file_system(session: SparkSession, uri: str) -> None:
     """
     if Location.at(uri, {}).is_local:
         return
-    from py4j.protocol import Py4JError
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
     try:
         path = session._jvm.org.apache.hadoop.fs.Path(uri)
@@ -176,7 +176,7 @@ def _prepare_java(config: SparkConfig) -> None:
 
 
 def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
     from pyspark import SparkConf
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession

@@ -23,6 +23,7 @@ from pipelines.stages import Stages
 from schemas import CONTAMINATION, PROBLEMS
 from tests import factories
 from tests.pipelines.lake.test_materialize import Quiet
+from tests.pipelines.test_score import no_ray
 from tests.real_data import REAL_DATA, needs_real_data
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def looked_for(spark: SparkSession, folder: Path, name: str, **limits: Any) -> s
             "lake": {"uri": str(folder / "lake")},
         }
     )
-    stages = Stages(config, SilentProgress(), lambda: spark)
+    stages = Stages(config, SilentProgress(), lambda: spark, no_ray)
     with open_lake(config, Engines(spark), ExpectationGate(config), Quiet()) as lake:
         run_one_stage(lake, stages, "ingest", 0, 1)
         try:

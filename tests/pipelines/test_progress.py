@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from pipelines import progress
 from pipelines.progress import LineProgress, duration
 
 
@@ -14,7 +13,7 @@ from pipelines.progress import LineProgress, duration
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, to be set in its only place."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("pipelines.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -37,11 +37,13 @@ def section() -> Iterator[dict[str, Any]]:
 
 def test_stages_are_sealed_and_read_back_in_sql(section: dict[str, Any], tmp_path: Path) -> None:
     stage = Counted(problems("a", "b"))
-    for _ in range(2):
-        with opened(tmp_path, lake=section) as lake:
-            snapshot = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+    with opened(tmp_path, lake=section) as lake:
+        first = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+    with opened(tmp_path, lake=section) as lake:
+        second = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
     assert stage.calls == 1
-    assert snapshot.count() == 2
+    assert first == second
+    assert second.count() == 2
     reader = LakeReader(Location.at(section["uri"], section["storage_options"]))
     assert reader.runs() == ["r"]
     asked = reader.sql("SELECT question FROM problems ORDER BY question").to_pylist()
