@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expectations.rule import Found
+from schemas.rewards import CHECKER_FAILURES
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Context:
 
     samples_without_verdict: Found | None = None
     verdicts_without_sample: Found | None = None
+    checker_failures: tuple[str, ...] = CHECKER_FAILURES
+    """Verdicts that count as the checker's failures."""
     max_checker_failures: float | None = None
     """Largest share of verdicts that may say that the checker failed, 0 to 1."""
 

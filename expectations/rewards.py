@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from expectations.context import Context
 from expectations.rule import Found, NoneOf, NothingFound, RowCount, Rule
-from schemas.rewards import CHECKER_FAILURES
 
 
 def expectations(context: Context) -> list[Rule]:
@@ -17,7 +16,7 @@ def expectations(context: Context) -> list[Rule]:
         rules.append(
             NoneOf(
                 "verdict",
-                CHECKER_FAILURES,
+                context.checker_failures,
                 limit,
                 name=f"the checker failed on at most {limit:.1%} of samples",
                 remedy="look at these solutions; then raise reward.timeout_seconds, "

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from jobs.quiet import engines_to_log, stderr_to_log
 from jobs.sessions import Sessions
 from jobs.show import cell, console, heading, table
-from pipelines.config import LakeConfig, RunConfig, explain_validation
-from pipelines.errors import LakeError
+from pipelines.config import RunConfig
 from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import open_lake
+from pipelines.lake.location import Location
+from pipelines.lake.stored_run import stored_config
 from pipelines.progress import for_terminal
 from pipelines.rescore import EXAMPLES, Rescored, Rescorer, Row
 
@@ -35,8 +34,7 @@ def rescore(
     Raises:
         RestEMError: there is no such run, or anything that `Rescorer.rescore` raises.
     """
-    lake = LakeConfig(uri=uri, storage_options=storage_options)
-    config = recorded_config(reader, run, lake)
+    config = stored_config(reader, Location.at(uri, storage_options), run)
     out = console()
     num_rescored = 0
     with _rescorer(reader, config) as rescorer:
@@ -47,25 +45,6 @@ def rescore(
         out.print(f"run {run}: the verifier's present version judged every sample; nothing to do")
     elif dry_run:
         out.print("\nNothing was written: --dry-run.", style="bold")
-
-
-def recorded_config(reader: LakeReader, run: str, lake: LakeConfig) -> RunConfig:
-    """The configuration that a run's name is pinned to, in the lake that was named.
-
-    Raises:
-        LakeError: there is no such run, or another version of restem made it.
-    """
-    recorded = reader.rows("SELECT config FROM runs", run)[0]["config"]
-    try:
-        config = RunConfig.model_validate_json(recorded)
-    except ValidationError as error:
-        raise LakeError(
-            f"run {run!r} was made by another version of restem:\n"
-            f"{explain_validation(error, 'its configuration')}"
-        ) from None
-    # Values that may be keys are not recorded.
-    spark = config.spark.model_copy(update={"conf": {}})
-    return config.model_copy(update={"lake": lake, "spark": spark})
 
 
 @contextmanager

@@ -193,10 +193,11 @@ class RewardConfig(Section):
     """r(x, y)."""
 
     function: str = "math_answer"
-    """`math_answer`, `exact_match`, or `python:module:function` for your own; a suite's may be
-    `by_hand`: its samples are drawn and kept, and wait for a person's marks."""
+    """`math_answer`, `unit_tests`, `exact_match`, or `python:module:function` for your own; a
+    suite's may be `by_hand`: its samples are drawn and kept, and wait for a person's marks."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the reward function (math_answer, exact_match: `extract`)."""
+    """Keyword arguments of the reward function (math_answer, exact_match: `extract`; unit_tests:
+    `sandbox`, `challenge_tests`)."""
     timeout_seconds: float = Field(5.0, gt=0)
     """Longest time for one verdict; after it the worker is killed and the verdict is `timeout`."""
     memory_limit_mb: int = Field(2048, ge=256)

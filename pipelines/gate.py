@@ -17,6 +17,7 @@ from pipelines.config import RunConfig
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import verify_references
+from pipelines.rewards.resolve import checker_failures
 from pipelines.suites import by_hand, rewards_by_suite
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
@@ -122,6 +123,7 @@ def _rewards(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Co
         expected_rows=drawn.num_rows,
         samples_without_verdict=_missing(drawn, judged),
         verdicts_without_sample=_missing(judged, drawn),
+        checker_failures=checker_failures(config.reward),
         max_checker_failures=config.reward.max_checker_failures,
     )
 

@@ -31,6 +31,7 @@ Verdicts = Mapping[str, bool]
 _NONE = "–"
 _WIDTH = 140
 _REPORT_FILE = "report.txt"
+_MLFLOW_HERE = "http://127.0.0.1:5000"
 _STAGES = (
     "ingest",
     "contamination",
@@ -137,7 +138,7 @@ def report(reader: Reader, config: RunConfig) -> Report:
         count_selected(chosen),
         _difference(reader, config, evaluations),
         picture,
-        next_commands(config, _a_sample(reader, name)),
+        next_commands(config, _a_sample(reader, name), _mlflow_run(reader, name)),
     )
 
 
@@ -250,7 +251,9 @@ def paired_verdicts(base: Verdicts, final: Verdicts, config: RunConfig) -> Estim
     )
 
 
-def next_commands(config: RunConfig, sample_id: str | None = None) -> list[str]:
+def next_commands(
+    config: RunConfig, sample_id: str | None = None, mlflow_run_id: str | None = None
+) -> list[str]:
     """What to type next, exactly: SQL, one sample's story, MLflow, the user's own problems."""
     restem = _program()
     run = config.name
@@ -262,10 +265,19 @@ def next_commands(config: RunConfig, sample_id: str | None = None) -> list[str]:
     if sample_id is not None:
         commands.append(f"{restem} explain {sample_id}")
     if config.mlflow.enabled:
-        commands.append("make mlflow")
+        commands.append(_to_mlflow(config.mlflow.tracking_uri, mlflow_run_id))
     own = "problems.sources=[{kind: jsonl, location: problems.jsonl}]"
     commands.append(f"{restem} run configs/quickstart.yaml --name mine --set '{own}'")
     return commands
+
+
+def _to_mlflow(tracking_uri: str, run_id: str | None) -> str:
+    """How the run's own page is opened: MLflow starts on another one, which knows nothing of it."""
+    served = tracking_uri.startswith(("http://", "https://"))
+    page = f"{tracking_uri.rstrip('/') if served else _MLFLOW_HERE}/#/runs/{run_id}"
+    if served:
+        return f"open {page}" if run_id else f"open {tracking_uri}"
+    return f"make mlflow   # then open {page}" if run_id else "make mlflow"
 
 
 def _program() -> str:
@@ -296,6 +308,11 @@ def _greedy_verdicts(reader: Reader, run: str, iteration: int) -> dict[str, bool
         for row in samples
         if row["purpose"] == "test" and row["decoding"] == "greedy"
     }
+
+
+def _mlflow_run(reader: Reader, run: str) -> str | None:
+    ids = reader.arrow("runs", run=run, columns=["mlflow_run_id"]).column(0).to_pylist()
+    return ids[0] if ids else None
 
 
 def _a_sample(reader: Reader, run: str) -> str | None:

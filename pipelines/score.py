@@ -19,11 +19,16 @@ from pipelines.config import RewardConfig, RunConfig
 from pipelines.errors import RestEMError
 from pipelines.progress import Progress, Task
 from pipelines.rewards.pool import ScoringPool, num_processors
-from pipelines.rewards.resolve import resolve_reward, verifier_name, verifier_version
+from pipelines.rewards.resolve import (
+    checker_failures,
+    resolve_reward,
+    verifier_name,
+    verifier_version,
+)
 from pipelines.rewards.verdict import Verdict
 from pipelines.rewards.worker_process import Scored
 from pipelines.stage import FileWriter, Snapshot, StreamStage, WrittenFile
-from schemas.rewards import CHECKER_FAILURES, CORRECT, ERROR, NO_ANSWER, REWARDS, TRUNCATED
+from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARDS, TRUNCATED
 from schemas.samples import ENGINE_ERROR, LENGTH, PROMPT_TOO_LONG
 
 if TYPE_CHECKING:
@@ -152,7 +157,7 @@ def scored_chunks(
             chunks.append(replace(chunk, made=None))
             _report(task, progress, chunks)
             yield chunk
-    measures.update(_measures(chunks, time.monotonic() - start))
+    measures.update(_measures(chunks, verifier, time.monotonic() - start))
 
 
 def _chunks(
@@ -221,7 +226,10 @@ class _Scorer:
 def _score_chunk(rows: pa.Table, pool: ScoringPool, verifier: Verifier, keep: Keep) -> Chunk:
     glanced, asked = pool.num_glanced, pool.num_asked
     scored = _judge(rows, pool)
-    failures = [s.verdict.detail for s in scored if s.verdict.detail]
+    failed = checker_failures(verifier.config)
+    failures = [
+        s.verdict.detail for s in scored if s.verdict.detail and s.verdict.verdict in failed
+    ]
     return Chunk(
         made=keep(reward_rows(rows, scored, verifier)),
         verdicts=dict(Counter(s.verdict.verdict for s in scored)),
@@ -295,15 +303,16 @@ def _verdicts(chunks: list[Chunk]) -> Counter[str]:
     return verdicts
 
 
-def _measures(chunks: list[Chunk], seconds: float) -> dict[str, float]:
+def _measures(chunks: list[Chunk], verifier: Verifier, seconds: float) -> dict[str, float]:
     verdicts = _verdicts(chunks)
     named = {f"verdict_{name}": float(count) for name, count in verdicts.items()}
+    failed = checker_failures(verifier.config)
     return {
         "samples": float(verdicts.total()),
         "distinct_pairs": float(sum(chunk.num_distinct for chunk in chunks)),
         "examined": float(sum(chunk.num_examined for chunk in chunks)),
         "seconds": seconds,
         "per_second": verdicts.total() / max(seconds, 1e-9),
-        "checker_failures": float(sum(verdicts[name] for name in CHECKER_FAILURES)),
+        "checker_failures": float(sum(verdicts[name] for name in failed)),
         **named,
     }

@@ -16,6 +16,8 @@ ERROR = "error"
 VERDICTS = (CORRECT, WRONG, NO_ANSWER, AMBIGUOUS, TRUNCATED, PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 CHECKER_FAILURES = (PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 """Verdicts that say the checker failed, not the solution."""
+PROGRAM_CHECKER_FAILURES = (PARSE_ERROR, ERROR)
+"""The same of `unit_tests`: a program that takes too long or too much has failed by itself."""
 
 REWARDS = Table(
     name="rewards",

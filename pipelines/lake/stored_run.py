@@ -24,9 +24,10 @@ def stored_config(reader: LakeReader, location: Location, run: str) -> RunConfig
     """
     rows = reader.rows(f"SELECT config FROM runs WHERE run_id = {quoted(run)}", run)
     tree = json.loads(rows[0]["config"])
-    # A lake may have been moved, and its keys are not stored.
+    # A lake may have been moved, and values that may be keys are not stored.
     place = {"uri": location.uri, "storage_options": location.storage_options}
     tree["lake"] = {**tree.get("lake", {}), **place}
+    tree["spark"] = {**tree.get("spark", {}), "conf": {}}
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:

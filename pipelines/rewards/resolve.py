@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ConfigError
 from pipelines.rewards import exact_match, math_answer, unit_tests
 from pipelines.rewards.verdict import RewardFunction, Verdict
-from schemas.rewards import CORRECT, ERROR, WRONG
+from schemas.rewards import CHECKER_FAILURES, CORRECT, ERROR, PROGRAM_CHECKER_FAILURES, WRONG
 
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
@@ -77,6 +77,11 @@ def staged_reward(config: RewardConfig) -> Staged | None:
     if config.function not in _STAGED:
         return None
     return _STAGED[config.function](**config.options)
+
+
+def checker_failures(config: RewardConfig) -> tuple[str, ...]:
+    """Verdicts of the reward that say that it failed, not the solution."""
+    return PROGRAM_CHECKER_FAILURES if config.function == "unit_tests" else CHECKER_FAILURES
 
 
 def verifier_name(config: RewardConfig) -> str:

@@ -19,7 +19,7 @@ from pipelines.report import (
     report,
     seconds_table,
 )
-from schemas import EVALUATIONS, REWARDS, SAMPLES, SELECTIONS, STAGES, TRAINING_SET
+from schemas import EVALUATIONS, REWARDS, RUNS, SAMPLES, SELECTIONS, STAGES, TRAINING_SET
 from tests import factories
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Tables:
             "samples": factories.arrow(SAMPLES, *draws),
             "evaluated_rewards": factories.arrow(REWARDS, *verdicts),
             "training_set": factories.arrow(TRAINING_SET, {"sample_id": "abc"}),
+            "runs": factories.arrow(RUNS, {"mlflow_run_id": "m1"}),
         }
 
     def arrow(
@@ -171,8 +172,13 @@ def test_the_commands_name_the_run_a_sample_and_what_can_be_opened(tmp_path: Pat
     assert any(" sql " in line and line.endswith("--run demo") for line in commands)
     assert any(line.endswith("explain abc") for line in commands)
     assert "make mlflow" in commands
+    here = next_commands(config(tmp_path), "abc", "m1")
+    assert "make mlflow   # then open http://127.0.0.1:5000/#/runs/m1" in here
+    server = MLflowConfig(tracking_uri="https://mlflow.example.org/")
+    there = next_commands(config(tmp_path, mlflow=server), "abc", "m1")
+    assert "open https://mlflow.example.org/#/runs/m1" in there
     off = next_commands(config(tmp_path, mlflow=MLflowConfig(enabled=False)))
-    assert "make mlflow" not in off
+    assert not any("mlflow" in line.split("--set")[0] for line in off)
     assert not any("explain" in line for line in off)
 
 

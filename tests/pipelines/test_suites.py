@@ -407,3 +407,11 @@ def test_at_most_max_problems_of_a_source_are_chosen_by_hash(
     assert len(first) == 7
     assert chosen(questions[::-1], 0) == first
     assert chosen(questions, 1) != first
+
+
+def test_a_programs_time_and_memory_are_not_the_checkers_failures() -> None:
+    from pipelines.rewards.resolve import checker_failures
+
+    programs = config(reward={"function": "unit_tests"})
+    assert set(checker_failures(programs.reward)) == {"parse_error", "error"}
+    assert set(checker_failures(config().reward)) == {"parse_error", "error", "timeout", "memory"}
