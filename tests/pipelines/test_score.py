@@ -17,6 +17,7 @@ from jobs.sessions import ray_session
 from pipelines.config import ProblemsConfig, RayConfig, RewardConfig, RunConfig, SourceConfig
 from pipelines.errors import ConfigError, StageFailed
 from pipelines.progress import SilentProgress
+from pipelines.rewards import math_answer
 from pipelines.rewards.verdict import Verdict
 from pipelines.score import Verifier, score, was_cut
 from pipelines.stage import WrittenFile
@@ -142,7 +143,7 @@ def test_every_sample_gets_the_verdict_of_its_own_reference(tmp_path: Path) -> N
     assert [row["reward"] for row in rows] == [1.0, 0.0, 1.0, 0.0]
     assert rows[0]["problem_id"] == "problem of a"
     assert rows[0]["verifier"] == "math_answer"
-    assert rows[0]["verifier_version"].startswith("1+math-verify-")
+    assert rows[0]["verifier_version"].startswith(f"{math_answer.VERSION}+math-verify-")
     assert measures["samples"] == 4
     assert measures["verdict_correct"] == 2
     assert measures["checker_failures"] == 0
