@@ -23,7 +23,7 @@ from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from tests.tiny_loop import ROOT, write_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BIN = Path(sys.executable).parent
 ONE_ITERATION = "num_iterations=1"
@@ -116,7 +116,7 @@ def call(command: list[str]) -> tuple[int, str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
