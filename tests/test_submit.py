@@ -91,6 +91,9 @@ def spark_submit(master: str, config: Path, name: str, iteration: int = 0) -> No
             str(BIN / "spark-submit"),
             *("--master", master, "--jars", jars, "--driver-memory", "1g"),
             *("--conf", "spark.executor.memory=1g", "--conf", "spark.driver.host=127.0.0.1"),
+            # A cluster's defaults cut a few hundred rows into hundreds of tasks.
+            *("--conf", "spark.sql.shuffle.partitions=2"),
+            *("--conf", "spark.databricks.delta.snapshotPartitions=1"),
             "jobs/__main__.py",
             *stage(config, name, iteration),
         ]
