@@ -21,6 +21,7 @@ import pytest
 from pipelines.cache import cache_folder
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
+from tests.pipelines.lake.object_store import free_port
 from tests.tiny_loop import ROOT, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -208,10 +209,3 @@ def waited(port: int, seconds: float = 60) -> Iterator[None]:
             assert time.monotonic() < deadline, f"nothing listens on {port}"
             time.sleep(0.2)
     yield
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

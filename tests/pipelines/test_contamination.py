@@ -156,9 +156,6 @@ class Engines:
     def spark(self) -> SparkSession:
         return self._session
 
-    def start_ray(self) -> None:
-        raise AssertionError("nothing here needs Ray")
-
 
 @pytest.mark.slow
 def test_a_run_keeps_its_hits_and_stops_on_a_training_problem_in_a_suite(

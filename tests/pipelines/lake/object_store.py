@@ -23,7 +23,7 @@ BUCKET = "lake-bucket"
 @contextmanager
 def s3_lake() -> Iterator[dict[str, Any]]:
     """The `lake` section of a configuration whose tables are in a bucket of their own."""
-    port = _free_port()
+    port = free_port()
     server = subprocess.Popen(
         [str(Path(sys.executable).parent / "moto_server"), "--host", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ def s3_lake() -> Iterator[dict[str, Any]]:
         server.wait(timeout=30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
