@@ -11,7 +11,8 @@ from pipelines.errors import MachineError
 
 DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
 """Spark 4.2.0's Delta; both versions are pinned in requirements/."""
-_KEPT = ("io.delta_", "io.unitycatalog_")
+_SPARKS_OWN = ("com.*:*", "commons-*:*", "io.airlift:*", "javax.*:*", "org.*:*")
+"""What Delta needs and Spark brings, in newer versions: older ones would shadow them."""
 
 
 def jars_folder() -> Path:
@@ -47,9 +48,7 @@ def resolve_delta_jars(log_file: Path) -> Path:
         resolved = filling / "resolved"
         _resolve(resolved, log_file)
         for jar in sorted((resolved / "jars").glob("*.jar")):
-            # Of the rest, Spark brings its own, newer versions; older ones would shadow them.
-            if jar.name.startswith(_KEPT):
-                jar.rename(filling / jar.name)
+            jar.rename(filling / jar.name)
         shutil.rmtree(resolved)
         if not any(filling.glob("io.delta_*.jar")):
             raise MachineError(f"Spark: cannot get {DELTA}; needs a network once; see {log_file}")
@@ -63,13 +62,22 @@ def _resolve(folder: Path, log_file: Path) -> None:
 
     from jobs.java import java_home
 
-    # The resolver runs before the program, which may as well be none.
+    # The resolver runs before the program, which may as well be none. It believes a Maven
+    # repository in the home folder before any other, also one where a jar's description lies
+    # without the jar; so it is given an empty home.
+    options = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} -Duser.home={folder}"
     command = [
         f"{_find_spark_home()}/bin/spark-submit",
         *("--master", "local[1]", "--packages", DELTA, "--conf", f"spark.jars.ivy={folder}"),
+        *("--exclude-packages", ",".join(_SPARKS_OWN)),
         *("--class", "java.lang.Object", "spark-internal"),
     ]
-    environment = {**os.environ, "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = {
+        **os.environ,
+        "JAVA_HOME": str(java_home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_SUBMIT_OPTS": options.strip(),
+    }
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as log:
         subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
