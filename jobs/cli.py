@@ -340,7 +340,7 @@ def doctor() -> None:
 
 
 def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfig:
-    from pipelines.config import load_config
+    from pipelines.config_file import load_config
 
     return load_config(path, name, tuple(overrides or ()))
 

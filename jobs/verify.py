@@ -14,7 +14,8 @@ from typing import IO, Any
 import yaml
 from pydantic import ValidationError
 
-from pipelines.config import RewardConfig, explain_validation
+from pipelines.config import RewardConfig
+from pipelines.config_file import explain_validation
 from pipelines.errors import ConfigError, InputError
 from pipelines.progress import for_terminal
 from pipelines.verify import verify as verify_rows

@@ -12,23 +12,10 @@ from pipelines.errors import ConfigError, LakeError
 from pipelines.lake.lake import Lake
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rest_em import rest_em
-from pipelines.stage import Stage
+from pipelines.stage import STAGE_NAMES, Stage
 from pipelines.stages import Stages
 from schemas import CONTAMINATION, EVALUATIONS
 from schemas.table import Table
-
-STAGE_NAMES = (
-    "ingest",
-    "contamination",
-    "base_policy",
-    "render",
-    "generate",
-    "score",
-    "evaluate",
-    "select",
-    "curate",
-    "improve",
-)
 
 SPARK_STAGES = ("ingest", "contamination", "render", "evaluate", "select", "curate")
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.config import RunConfig
 from pipelines.picture import accuracy_picture, pass_metrics
+from pipelines.stage import STAGE_NAMES
+from pipelines.suites import RUN_SPLITS
 from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:
@@ -32,17 +34,8 @@ _NONE = "–"
 _WIDTH = 140
 _REPORT_FILE = "report.txt"
 _MLFLOW_HERE = "http://127.0.0.1:5000"
-_STAGES = (
-    "ingest",
-    "contamination",
-    "render",
-    "generate",
-    "score",
-    "evaluate",
-    "select",
-    "curate",
-    "improve",
-)
+_TIMED_STAGES = [stage for stage in STAGE_NAMES if stage != "base_policy"]
+"""Those that do work; the base policy is looked up."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +77,8 @@ class Report:
     def print(self, console: Console) -> None:
         """Show the tables, the difference, the picture's path and the commands."""
         console.print(iteration_table(self.evaluations, self.selections, self.name))
+        if any(row["suite"] not in RUN_SPLITS for row in self.evaluations):
+            console.print(suites_table(self.evaluations))
         console.print(seconds_table(self.stages))
         if self.difference is not None:
             console.print(describe_difference(self.difference), highlight=False, soft_wrap=True)
@@ -189,6 +184,26 @@ def iteration_table(
     return table
 
 
+def suites_table(evaluations: Sequence[Row]) -> Table:
+    """One row a suite, one column an iteration: greedy accuracy, the means over tasks among them."""
+    from rich.table import Table
+
+    found = {
+        (row["suite"], row["iteration"]): row
+        for row in evaluations
+        if row["metric"] == "greedy_accuracy" and row["suite"] not in RUN_SPLITS
+    }
+    iterations = sorted({iteration for _, iteration in found})
+    table = Table(
+        title="Suites: greedy accuracy by iteration [95 % interval]", title_justify="left"
+    )
+    for header in ["suite", *map(str, iterations)]:
+        table.add_column(header, justify="left" if header == "suite" else "right")
+    for suite in dict.fromkeys(suite for suite, _ in found):
+        table.add_row(suite, *(_percent_with_interval(found.get((suite, i))) for i in iterations))
+    return table
+
+
 def seconds_table(stages: Sequence[Row]) -> Table:
     """One row an iteration: seconds a stage, and the engine's speed."""
     from rich.table import Table
@@ -199,7 +214,7 @@ def seconds_table(stages: Sequence[Row]) -> Table:
         for row in stages
         if row["stage"] == "generate"
     }
-    shown = [stage for stage in _STAGES if any(name == stage for _, name in seconds)]
+    shown = [stage for stage in _TIMED_STAGES if any(name == stage for _, name in seconds)]
     table = Table(title="Seconds a stage", title_justify="left")
     for header in ["iteration", *shown, "all", "tokens", "tokens/s"]:
         table.add_column(header, justify="right")

@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+STAGE_NAMES = (
+    "ingest",
+    "contamination",
+    "base_policy",
+    "render",
+    "generate",
+    "score",
+    "evaluate",
+    "select",
+    "curate",
+    "improve",
+)
+"""All stages, in the order of an iteration."""
+
 
 class Snapshot(Protocol):
     """The rows of one run and iteration in a table, at a pinned version."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.config import RunConfig, SourceConfig, load_config
+from pipelines.config import RunConfig, SourceConfig
+from pipelines.config_file import load_config
 from pipelines.datasets.read import read
 from pipelines.few_shot import exemplars_of, render_text
 from pipelines.plan import asked_sizes, plan

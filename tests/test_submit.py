@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ import pytest
 from pipelines.cache import cache_folder
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from tests.pipelines.lake.object_store import free_port
+from tests.ports import free_port, wait_for
 from tests.tiny_loop import ROOT, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -30,20 +28,28 @@ BIN = Path(sys.executable).parent
 ONE_ITERATION = "num_iterations=1"
 
 
-def test_stages_run_as_jobs_of_their_own_on_spark_and_ray_clusters(tmp_path: Path) -> None:
-    config = write_project(tmp_path)
+def test_stages_and_whole_runs_are_submitted_to_spark_and_ray_clusters(tmp_path: Path) -> None:
+    """Every stage as a job of its own, up to the first policy; then the rest as one Ray job."""
+    config = write_project(tmp_path, training={"launcher": "ray"})
     with spark_cluster(tmp_path) as master, ray_head() as address:
         spark_submit(master, config, "ingest")
         here(config, "base_policy")
         spark_submit(master, config, "render")
         ray_submit(address, stage(config, "generate", 0))
         ray_submit(address, stage(config, "score", 0))
-        for name, iteration in (("evaluate", 0), ("select", 1)):
+        for name, iteration in (("evaluate", 0), ("select", 1), ("curate", 1)):
             spark_submit(master, config, name, iteration)
-    assert set(seals(tmp_path)) == {
+        ray_submit(address, stage(config, "improve", 1))
+        before = seals(tmp_path)
+        ray_submit(address, ["run", str(config), "--set", ONE_ITERATION])
+    assert set(before) == {
         *((0, name) for name in ("ingest", "base_policy", "render", "generate", "score")),
-        *((0, "evaluate"), (1, "select")),
+        *((0, "evaluate"), (1, "select"), (1, "curate"), (1, "improve")),
     }
+    after = seals(tmp_path)
+    assert before.items() <= after.items(), "a stage that was sealed was run again"
+    made = {key for key in after if key not in before}
+    assert made == {(1, name) for name in ("render", "generate", "score", "evaluate")}
     reader = LakeReader(Location(str(tmp_path / "lake")))
     (asked,) = reader.sql("SELECT sum(num_samples) AS n FROM prompts").to_pylist()
     (drawn,) = reader.sql(
@@ -143,16 +149,12 @@ def spark_cluster(folder: Path) -> Iterator[str]:
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
     place = ["--host", "127.0.0.1", "--webui-port", "0"]
-    with (
-        running([str(spark_class), f"{_DEPLOY}.master.Master", *place, "--port", str(port)]),
-        waited(port),
-        running(
-            [
-                *(str(spark_class), f"{_DEPLOY}.worker.Worker", *place),
-                *("--cores", "2", "--memory", "1g", "--work-dir", str(folder / "work"), master),
-            ]
-        ),
-    ):
+    start_worker = [
+        *(str(spark_class), f"{_DEPLOY}.worker.Worker", *place),
+        *("--cores", "2", "--memory", "1g", "--work-dir", str(folder / "work"), master),
+    ]
+    start_master = [str(spark_class), f"{_DEPLOY}.master.Master", *place, "--port", str(port)]
+    with listening(start_master, port), running(start_worker):
         yield master
 
 
@@ -169,7 +171,7 @@ def ray_head() -> Iterator[str]:
         *("--object-store-memory", "100000000", "--disable-usage-stats"),
     ]
     try:
-        with running(command), waited(port):
+        with listening(command, port):
             yield f"http://127.0.0.1:{port}"
     finally:
         # A head that was stopped stays noted here, and plain `ray.init()` calls would look for it.
@@ -177,7 +179,15 @@ def ray_head() -> Iterator[str]:
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator[None]:
+def listening(command: list[str], port: int) -> Iterator[None]:
+    """A server, from when it listens on its port."""
+    with running(command) as server:
+        wait_for(port, server)
+        yield
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -187,7 +197,7 @@ def running(command: list[str]) -> Iterator[None]:
         start_new_session=True,
     )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -195,17 +205,3 @@ def running(command: list[str]) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
-
-
-@contextmanager
-def waited(port: int, seconds: float = 60) -> Iterator[None]:
-    """Wait until something listens on the port."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on {port}"
-            time.sleep(0.2)
-    yield

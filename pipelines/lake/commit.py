@@ -19,7 +19,7 @@ from pipelines.stage import WrittenFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
 
 
 def committed_transaction(writer: PartitionWriter, app_id: str) -> int:
@@ -59,7 +59,6 @@ def commit(
     Raises:
         LakeError: another process committed the same transaction at the same time.
     """
-    from deltalake import CommitProperties, Transaction
     from deltalake.exceptions import CommitFailedError
 
     table = _newest(writer)
@@ -75,10 +74,7 @@ def commit(
             table.schema(),
             partition_by=list(writer.table.partition_by),
             partition_filters=filters if mode == "overwrite" else None,
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(app_id, version)],
-                custom_metadata={"userMetadata": json.dumps(message, sort_keys=True)},
-            ),
+            commit_properties=_properties(transaction, message),
         )
     except CommitFailedError as error:
         raise LakeError(
@@ -111,7 +107,7 @@ def replace_slice(
     Raises:
         LakeError: another process changed the same rows at the same time.
     """
-    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake import write_deltalake
     from deltalake.exceptions import CommitFailedError
 
     table = _newest(writer)
@@ -125,10 +121,7 @@ def replace_slice(
             rows,
             mode="overwrite",
             predicate=f"{own} AND ({where})",
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(*transaction)],
-                custom_metadata={"userMetadata": json.dumps(message, sort_keys=True)},
-            ),
+            commit_properties=_properties(transaction, message),
         )
     except CommitFailedError as error:
         raise LakeError(
@@ -144,6 +137,15 @@ def _newest(writer: PartitionWriter) -> DeltaTable:
 
     uri, options = writer.location.table(writer.table.name), writer.location.storage_options
     return DeltaTable(uri, storage_options=options)
+
+
+def _properties(transaction: tuple[str, int], message: dict[str, Any]) -> CommitProperties:
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(
+        app_transactions=[Transaction(*transaction)],
+        custom_metadata={"userMetadata": json.dumps(message, sort_keys=True)},
+    )
 
 
 def _add(file: WrittenFile, partition: dict[str, str]) -> Any:

@@ -18,6 +18,7 @@ from pipelines.report import (
     paired_verdicts,
     report,
     seconds_table,
+    suites_table,
 )
 from schemas import EVALUATIONS, REWARDS, RUNS, SAMPLES, SELECTIONS, STAGES, TRAINING_SET
 from tests import factories
@@ -145,6 +146,30 @@ def test_the_table_has_a_row_a_policy() -> None:
     ]
     for header in ("sampled", "kept", "D_val", "pass@8", "maj@8"):
         assert header in text
+
+
+def test_the_suites_table_has_a_row_a_suite_and_a_column_an_iteration() -> None:
+    rows = [
+        {
+            "iteration": iteration,
+            "suite": suite,
+            "metric": metric,
+            "value": value,
+            "ci_low": value - 0.05,
+            "ci_high": value + 0.05,
+        }
+        for iteration, suite, metric, value in (
+            (0, "test", "greedy_accuracy", 0.9),
+            (0, "gsm8k", "greedy_accuracy", 0.1),
+            (0, "gsm8k", "pass_at_8", 0.7),
+            (1, "gsm8k", "greedy_accuracy", 0.2),
+            (1, "exam", "greedy_accuracy", 0.3),
+        )
+    ]
+    assert lines_of(as_text(suites_table(rows))) == [
+        ["gsm8k", "10.0 % [5.0, 15.0]", "20.0 % [15.0, 25.0]"],
+        ["exam", "–", "30.0 % [25.0, 35.0]"],
+    ]
 
 
 def test_seconds_are_those_of_the_last_attempt() -> None:

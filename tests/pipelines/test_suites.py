@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from expectations.context import Context
-from pipelines.config import RunConfig, load_config
+from pipelines.config import RunConfig
+from pipelines.config_file import load_config
 from pipelines.errors import ConfigError, InputError
 from pipelines.evaluate import evaluate, evaluate_tallies
 from pipelines.few_shot import exemplars_of

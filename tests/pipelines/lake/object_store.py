@@ -5,15 +5,15 @@ In a process of its own: delta-rs holds Python's lock while it waits for an answ
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port, wait_for
 
 REGION = "us-east-1"
 KEY, SECRET = "test-key", "test-secret"
@@ -31,7 +31,7 @@ def s3_lake() -> Iterator[dict[str, Any]]:
     )
     try:
         endpoint = f"http://127.0.0.1:{port}"
-        _wait_for(port, server)
+        wait_for(port, server)
         # A bucket is made by a plain PUT; moto asks for no signature.
         made = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
         with urllib.request.urlopen(made, timeout=30):
@@ -39,26 +39,6 @@ def s3_lake() -> Iterator[dict[str, Any]]:
     finally:
         server.kill()
         server.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert server.poll() is None, "moto_server has ended"
-            assert time.monotonic() < deadline, "moto_server does not answer"
-            time.sleep(0.1)
-        else:
-            return
 
 
 def storage_options(endpoint: str) -> dict[str, str]:

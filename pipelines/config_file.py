@@ -1,0 +1,156 @@
+"""A run's configuration read from its file, with the prompts' files and `--set` applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.config import RunConfig
+from pipelines.errors import ConfigError
+
+_PROMPT_NOTES = ("source", "licence", "note")
+"""Where a prompt comes from: for its readers."""
+
+
+def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a configuration file.
+
+    Args:
+        path: YAML file.
+        name: replaces the file's run name.
+        overrides: `section.field=value` items, the value in YAML.
+
+    Raises:
+        ConfigError: the file is missing or is not YAML, or a field breaks its rule.
+    """
+    tree = _read_yaml(path)
+    for item in overrides:
+        _override(tree, item)
+    if name is not None:
+        tree["name"] = name
+    tree.setdefault("name", path.stem)
+    for section in _sections_with_a_prompt(tree):
+        section["prompt"] = read_prompt(section["prompt"], path.parent)
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(error, str(path))) from None
+
+
+def _sections_with_a_prompt(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The run, and each of its suites, whose prompt is a mapping of settings."""
+    evaluation = tree.get("evaluation")
+    suites = evaluation.get("suites") if isinstance(evaluation, dict) else None
+    sections = [tree, *(suites if isinstance(suites, list) else [])]
+    return [s for s in sections if isinstance(s, dict) and isinstance(s.get("prompt"), dict)]
+
+
+def read_prompt(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A prompt's settings with what its files hold: texts decide the rows, so texts are pinned.
+
+    Args:
+        prompt: settings, perhaps with `file` or `exemplars_file`.
+        folder: what those are relative to.
+
+    Raises:
+        ConfigError: a file is missing or is not what it should be.
+    """
+    settings = dict(prompt)
+    file = settings.pop("file", None)
+    if file is not None:
+        written = _read_yaml(folder / file)
+        settings = {k: v for k, v in written.items() if k not in _PROMPT_NOTES} | settings
+    exemplars_file = settings.pop("exemplars_file", None)
+    if exemplars_file is not None:
+        settings["exemplars"] = read_exemplars(folder / exemplars_file)
+    return settings
+
+
+def read_exemplars(path: Path) -> list[dict[str, str]]:
+    """Few-shot exemplars from a YAML or JSONL file of `question` and `solution`.
+
+    Raises:
+        ConfigError: the file is missing, or an exemplar lacks a field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"prompt.exemplars_file: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"prompt.exemplars_file: {path} is not UTF-8 text") from None
+    rows = _json_lines(path, text) if path.suffix == ".jsonl" else _yaml(path, text)
+    if not isinstance(rows, list):
+        raise ConfigError(f"{path}: must be a list of exemplars, got {type(rows).__name__}")
+    for number, row in enumerate(rows, 1):
+        for field in ("question", "solution"):
+            if not isinstance(row, dict) or not isinstance(row.get(field), str):
+                raise ConfigError(f"{path}: exemplar {number} has no text field {field!r}; add it")
+    return [{"question": row["question"], "solution": row["solution"]} for row in rows]
+
+
+def _json_lines(path: Path, text: str) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}: line {number} is not JSON: {error}") from None
+    return rows
+
+
+def explain_validation(error: ValidationError, where: str) -> str:
+    """One line a broken field: its name, the rule, the value."""
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "configuration"
+        rule = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        if item["type"] == "missing":
+            lines.append(f"{where}: {field} is required; add it")
+        elif item["type"] == "extra_forbidden":
+            lines.append(f"{where}: {field} is not a known field; check its spelling")
+        elif item["type"] == "value_error":
+            lines.append(f"{where}: {field}.{rule}" if item["loc"] else f"{where}: {rule}")
+        else:
+            lines.append(f"{where}: {field} {rule}, got {item['input']!r}")
+    return "\n".join(lines)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file; see configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    tree = _yaml(path, text)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, got {type(tree).__name__}")
+    return tree
+
+
+def _yaml(path: Path, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _override(tree: dict[str, Any], item: str) -> None:
+    key, equals, text = item.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set must be section.field=value, got {item!r}")
+    *sections, field = key.strip().split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: the value is not YAML, got {text!r}") from None
+    for section in sections:
+        child = tree.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {key}: {section} is not a section of settings")
+        tree = child
+    tree[field] = value
