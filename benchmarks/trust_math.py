@@ -43,6 +43,7 @@ class Case:
     name: str
     solution: str
     reference: str
+    question: str
 
 
 def main() -> None:
@@ -75,13 +76,14 @@ def main() -> None:
 
 
 def _judge(cases: list[Case], pool: ScoringPool) -> list[str]:
-    scored = pool.score([(case.solution, case.reference) for case in cases])
+    pairs = [(case.solution, case.reference) for case in cases]
+    scored = pool.score(pairs, [case.question for case in cases])
     return [given.verdict.verdict for given in scored]
 
 
 def _rewritten(problems: list[Problem], rules: dict[str, Rule]) -> list[Case]:
     return [
-        Case(rule, problem.name, _boxed(text), problem.answer)
+        Case(rule, problem.name, _boxed(text), problem.answer, problem.question)
         for problem in problems
         if problem.answer
         for rule, text in written(problem.answer, rules)
@@ -91,7 +93,7 @@ def _rewritten(problems: list[Problem], rules: dict[str, Rule]) -> list[Case]:
 def _echoes(problems: list[Problem]) -> list[Case]:
     """Each formula of a question that is more than a number, a name or the reference itself."""
     return [
-        Case("formula", problem.name, _boxed(formula), problem.answer)
+        Case("formula", problem.name, _boxed(formula), problem.answer, problem.question)
         for problem in problems
         if problem.answer
         for formula in dict.fromkeys(_FORMULA.findall(problem.question))
@@ -114,7 +116,7 @@ def _others(problems: list[Problem]) -> list[Case]:
         if problem.answer:
             by_subject[problem.subject].append(problem.answer)
     return [
-        Case(problem.subject, problem.name, _boxed(text), problem.answer)
+        Case(problem.subject, problem.name, _boxed(text), problem.answer, problem.question)
         for problem in problems
         if problem.answer
         for text in choose.choices(by_subject[problem.subject], k=4)
@@ -126,7 +128,7 @@ def _boxed(text: str) -> str:
 
 
 def _show_own(name: str, problems: list[Problem], pool: ScoringPool) -> None:
-    cases = [Case("own", p.name, p.solution, p.answer) for p in problems]
+    cases = [Case("own", p.name, p.solution, p.answer, p.question) for p in problems]
     verdicts = _judge(cases, pool)
     print(f"\n{name}: {len(cases):,} human solutions against their own answers: {_tally(verdicts)}")
     for case, verdict in zip(cases, verdicts, strict=True):

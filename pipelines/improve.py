@@ -77,7 +77,9 @@ def _prepare(
             "train on; raise sampling.num_samples_per_problem, ask easier problems, or look at the "
             "wrong solutions (restem sql)"
         )
-    questions = prompts.arrow(["text", "reference", "problem_id"], ON_VALIDATION)
+    questions = prompts.arrow(
+        ["text", "reference", "num_shared_chars", "problem_id"], ON_VALIDATION
+    )
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / TRAIN_FILE)
     pq.write_table(questions, folder / VALIDATION_FILE)

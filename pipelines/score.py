@@ -118,15 +118,24 @@ def pending(samples: Snapshot, prompts: Snapshot, committed: Snapshot, verifier:
 
 
 def to_score(samples: Snapshot, prompts: Snapshot) -> pa.Table:
-    """Samples in the order of their problems, each with its prompt's `reference`."""
+    """Samples in the order of their problems, each with its `reference` and what was `asked`."""
     import pyarrow.compute as pc
 
     rows = samples.arrow(_SAMPLE_COLUMNS)
     rows = rows.sort_by([("problem_id", "ascending"), ("sample_id", "ascending")])
-    asked = prompts.arrow(["prompt_id", "reference"])
-    place = pc.index_in(rows["prompt_id"], value_set=asked["prompt_id"].combine_chunks())
+    shown = prompts.arrow(["prompt_id", "reference", "text", "num_shared_chars"])
+    place = pc.index_in(rows["prompt_id"], value_set=shown["prompt_id"].combine_chunks())
     assert place.null_count == 0, f"{place.null_count} samples answer a prompt that is not there"
-    return rows.append_column("reference", asked["reference"].take(place)).drop_columns("prompt_id")
+    rows = rows.append_column("reference", shown["reference"].take(place))
+    return rows.append_column("asked", _asked(shown).take(place)).drop_columns("prompt_id")
+
+
+def _asked(prompts: pa.Table) -> pa.Array:
+    """Each prompt's text behind what all prompts share: its question."""
+    import pyarrow as pa
+
+    texts, shared = prompts["text"].to_pylist(), prompts["num_shared_chars"].to_pylist()
+    return pa.array([text[n:] for text, n in zip(texts, shared, strict=True)], pa.string())
 
 
 Keep = Callable[["pa.Table"], Any]
@@ -244,10 +253,14 @@ def _judge(rows: pa.Table, pool: ScoringPool) -> list[Scored]:
     reasons = rows["finish_reason"].to_pylist()
     solutions = rows["solution"].to_pylist()
     references = rows["reference"].to_pylist()
-    asked = [number for number, reason in enumerate(reasons) if reason not in _UNSOLVED]
-    verdicts = pool.score([(solutions[number], references[number]) for number in asked])
+    questions = rows["asked"].to_pylist()
+    solved = [number for number, reason in enumerate(reasons) if reason not in _UNSOLVED]
+    verdicts = pool.score(
+        [(solutions[number], references[number]) for number in solved],
+        [questions[number] for number in solved],
+    )
     scored = [Scored(_UNSOLVED[reason], 0.0) if reason in _UNSOLVED else None for reason in reasons]
-    for number, given in zip(asked, verdicts, strict=True):
+    for number, given in zip(solved, verdicts, strict=True):
         cut = reasons[number] == LENGTH and was_cut(solutions[number], given.verdict)
         scored[number] = given._replace(verdict=_truncated(given.verdict)) if cut else given
     return [given for given in scored if given is not None]

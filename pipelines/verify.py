@@ -36,6 +36,8 @@ class Answer:
     id: str | int
     reference: str
     solution: str
+    question: str
+    """Empty if the row has none."""
 
 
 class _BadRow(ValueError):
@@ -49,7 +51,8 @@ def verify(
 
     Args:
         config: the reward.
-        source: rows of `id`, `reference` and `solution`; must be seekable. Empty lines are skipped.
+        source: rows of `id`, `reference` and `solution`, perhaps with the `question`; must be
+            seekable. Empty lines are skipped.
         target: takes a line of `id`, `reward`, `verdict`, `extracted` and `milliseconds` for each.
         progress: told the rows scored.
         name: the source's, for messages.
@@ -66,7 +69,8 @@ def verify(
         progress.task("verify", total, "rows") as task,
     ):
         for rows in _pieces(source):
-            scored = pool.score([(row.solution, row.reference) for row in rows])
+            pairs = [(row.solution, row.reference) for row in rows]
+            scored = pool.score(pairs, [row.question for row in rows])
             target.writelines(_line(row, given) for row, given in zip(rows, scored, strict=True))
             verdicts.update(given.verdict.verdict for given in scored)
             task.advance(len(rows), note=f"{verdicts['correct'] / verdicts.total():.1%} correct")
@@ -112,7 +116,8 @@ def read_row(line: bytes) -> Answer:
     for field in ("id", "reference", "solution"):
         if field not in row:
             raise _BadRow(f"{field} is required; add it")
-    return Answer(_id(row["id"]), _reference(row["reference"]), _text("solution", row["solution"]))
+    solution, question = (_text(field, row.get(field, "")) for field in ("solution", "question"))
+    return Answer(_id(row["id"]), _reference(row["reference"]), solution, question)
 
 
 def _id(value: object) -> str | int:

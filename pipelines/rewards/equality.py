@@ -89,6 +89,16 @@ def clean(text: str) -> str:
     return text[:-1].rstrip() if text.endswith((".", ",", ";")) and len(text) > 1 else text
 
 
+def spelled(text: str) -> str:
+    r"""`clean`, and what stands in `\text{}` without it."""
+    return _TEXT.sub(r"\1", clean(text)).strip()
+
+
+def is_number(text: str) -> bool:
+    """Whether it is one exact number, with its unit perhaps."""
+    return _read(text.strip()).quantity is not None
+
+
 @lru_cache(maxsize=65_536)
 def _read(text: str) -> _Reading:
     cleaned = clean(text)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
+from pipelines.rewards.echo import is_echo
 from pipelines.rewards.equality import clean, decide
 from pipelines.rewards.extraction import FORMS, WRITTEN, Cut, boxed, boxes, extract, hash_mark
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
 
-VERSION = "2"
+VERSION = "3"
 """Raise it with every change that can change a verdict: it tells stored verdicts apart."""
 
 DEFAULT_FORMS = ("boxed", "hash", "answer_is")
@@ -84,6 +85,14 @@ class MathAnswer:
 
         equal = decide(answer, wanted)
         return symbolically_equal(clean(answer), clean(wanted)) if equal is None else equal
+
+    def unless_echo(self, verdict: Verdict, reference: str, question: str) -> Verdict:
+        """The verdict when the question is known: an answer that only repeats it is wrong."""
+        if verdict.verdict != CORRECT or verdict.extracted is None:
+            return verdict
+        if not is_echo(verdict.extracted, reference_answer(reference), question):
+            return verdict
+        return Verdict(0.0, WRONG, verdict.extracted)
 
     def warm_up(self) -> None:
         """Load what `examine` needs."""

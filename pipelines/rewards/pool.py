@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipelines.errors import RestEMError
+from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.resolve import staged_reward
 from pipelines.rewards.worker_process import Pair, Round, Scored, WorkerProcess
 from schemas.rewards import ERROR, MEMORY
@@ -85,8 +86,12 @@ class ScoringPool:
             worker.end()
         self._workers.clear()
 
-    def score(self, items: Sequence[Pair]) -> list[Scored]:
+    def score(self, items: Sequence[Pair], asked: Sequence[str] | None = None) -> list[Scored]:
         """A verdict for each (solution, reference), in order; equal pairs are judged once.
+
+        Args:
+            items: the pairs.
+            asked: the text of each one's problem; `math_answer` takes no answer that repeats it.
 
         Raises:
             InputError: the user's reward cannot be loaded.
@@ -104,7 +109,13 @@ class ScoringPool:
                 questions[item] = seen
         answers = self._examine(list(dict.fromkeys(questions.values())))
         known.update((item, answers[question]) for item, question in questions.items())
-        return [known[item] for item in items]
+        scored = [known[item] for item in items]
+        if asked is None or not isinstance(self._staged, MathAnswer):
+            return scored
+        return [
+            given._replace(verdict=self._staged.unless_echo(given.verdict, reference, question))
+            for given, (_, reference), question in zip(scored, items, asked, strict=True)
+        ]
 
     def _glance(self, item: Pair) -> Scored | Pair:
         """A verdict, or what to ask a worker."""

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Question = tuple[str, str]
-"""A validation prompt and its reference."""
-Score = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
-"""Rewards of (solution, reference) pairs."""
+    from pipelines.tuning.loading import Question
+
+Score = Callable[[Sequence[tuple[str, str]], Sequence[str]], Sequence[float]]
+"""Rewards of (solution, reference) pairs, given what was asked for each."""
 
 
 @dataclass
@@ -141,8 +141,11 @@ class Tuner:
         mine = self.validation[self.workers.rank :: self.workers.world_size]
         settings = GreedySettings(self.job.stop, self.job.max_tokens)
         with stored_as(self.model, self.start_dtype), self._autocast():
-            solutions = greedy_solutions(self.model, self.tokenizer, [q for q, _ in mine], settings)
-        rewards = self.score(list(zip(solutions, [answer for _, answer in mine], strict=True)))
+            solutions = greedy_solutions(
+                self.model, self.tokenizer, [q.text for q in mine], settings
+            )
+        pairs = list(zip(solutions, [q.reference for q in mine], strict=True))
+        rewards = self.score(pairs, [q.asked for q in mine])
         (total,) = self.workers.sum_numbers(float(sum(rewards)))
         reward = total / len(self.validation)
         self.report.validated(epoch, reward)

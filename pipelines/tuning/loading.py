@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import InputError
 
@@ -63,14 +63,27 @@ def read_train(file: Path) -> list[tuple[str, str, float]]:
     return list(zip(columns["prompt"], columns["solution"], scaled, strict=True))
 
 
-def read_validation(file: Path | None) -> list[tuple[str, str]]:
-    """(prompt, reference) of D_val; none without a file."""
+class Question(NamedTuple):
+    """A prompt of D_val."""
+
+    text: str
+    """What the policy sees."""
+    reference: str
+    asked: str
+    """The question alone."""
+
+
+def read_validation(file: Path | None) -> list[Question]:
+    """The prompts of D_val; none without a file."""
     import pyarrow.parquet as pq
 
     if file is None:
         return []
-    columns = pq.read_table(file, columns=["text", "reference"]).to_pydict()
-    return list(zip(columns["text"], columns["reference"], strict=True))
+    rows = pq.read_table(file, columns=["text", "reference", "num_shared_chars"]).to_pylist()
+    return [
+        Question(row["text"], row["reference"], row["text"][row["num_shared_chars"] :])
+        for row in rows
+    ]
 
 
 def _not_loaded(job: FineTuneJob, what: str, error: Exception) -> InputError:

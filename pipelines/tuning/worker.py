@@ -42,9 +42,9 @@ class _Scoring:
         if self._pool is not None:
             self._pool.close()
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def __call__(self, pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
         assert self._pool is not None
-        return [scored.verdict.reward for scored in self._pool.score(pairs)]
+        return [scored.verdict.reward for scored in self._pool.score(pairs, asked)]
 
 
 def main() -> int:

@@ -23,6 +23,8 @@ from pipelines.score import Verifier, score, was_cut
 from pipelines.stage import WrittenFile
 from schemas import REWARDS
 
+FEW_SHOT = "Question 1 + 1\n2\n\n"
+
 SAMPLES = "python:tests.pipelines.rewards.sample_rewards"
 
 
@@ -96,7 +98,16 @@ def samples(*rows: tuple[str, str] | tuple[str, str, str]) -> Rows:
 
 
 def prompts(**references: str) -> Rows:
-    return Rows(pa.table({"prompt_id": list(references), "reference": list(references.values())}))
+    return Rows(
+        pa.table(
+            {
+                "prompt_id": list(references),
+                "reference": list(references.values()),
+                "text": [f"{FEW_SHOT}Question {prompt}" for prompt in references],
+                "num_shared_chars": [len(FEW_SHOT)] * len(references),
+            }
+        )
+    )
 
 
 def committed(sample_ids: list[str], verifier: str = "math_answer") -> Rows:
@@ -147,6 +158,29 @@ def test_every_sample_gets_the_verdict_of_its_own_reference(tmp_path: Path) -> N
     assert measures["samples"] == 4
     assert measures["verdict_correct"] == 2
     assert measures["checker_failures"] == 0
+
+
+def test_an_answer_that_repeats_its_question_is_wrong(tmp_path: Path) -> None:
+    # The exemplars before the question may hold any formula: only the question counts.
+    shared = "Factor $x^2+2x+1$.\n$(x+1)^2$\n\n"
+    asked = Rows(
+        pa.table(
+            {
+                "prompt_id": ["expand", "other"],
+                "reference": ["x^2+2x+1", "x^2+2x+1"],
+                "text": [f"{shared}Expand $(x+1)^2$.\n", f"{shared}Square $x+1$.\n"],
+                "num_shared_chars": [len(shared)] * 2,
+            }
+        )
+    )
+    echo, answer = r"It is $\boxed{(x+1)^2}$.", r"It is $\boxed{x^2+2x+1}$."
+    drawn = samples(("expand", echo), ("expand", answer), ("other", echo))
+    rows, _, _ = run(config(), drawn, asked, committed([]), tmp_path)
+    assert [(row["verdict"], row["reward"]) for row in rows] == [
+        ("wrong", 0.0),
+        ("correct", 1.0),
+        ("correct", 1.0),
+    ]
 
 
 def test_rows_have_the_columns_of_the_table_but_those_of_the_run(tmp_path: Path) -> None:

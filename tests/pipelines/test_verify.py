@@ -45,6 +45,12 @@ def test_every_row_has_its_verdict_in_order(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(line["milliseconds"] >= 0 for line in found)
 
 
+def test_a_row_that_has_its_question_is_judged_with_it() -> None:
+    echo = row(1, r"\boxed{(x+1)^2}", "x^2+2x+1")
+    asked = {**echo, "id": 2, "question": "Expand $(x+1)^2$."}
+    assert [line["verdict"] for line in scored([echo, asked])] == ["correct", "wrong"]
+
+
 def test_a_users_reward_gets_its_options_and_its_deadline() -> None:
     found = scored(
         [row(1, "red green", "red blue")],

@@ -240,8 +240,8 @@ HOSTILE = [
 def test_hostile_answers_get_a_verdict_within_the_deadline_and_delay_nobody() -> None:
     config = RewardConfig(timeout_seconds=1.5)
     with ScoringPool(config, 2) as pool:
-        pool.score([(r"\boxed{\sqrt{4}}", "2")])
-        scored = pool.score([(solution, "18") for solution in [*HOSTILE, r"\boxed{\sqrt{324}}"]])
+        pool.score([(r"\boxed{4:2}", "2")])
+        scored = pool.score([(solution, "18") for solution in [*HOSTILE, r"\boxed{36:2}"]])
     found = [given.verdict.verdict for given in scored]
     assert found[-1] == "correct"
     assert found[8] == "correct"  # a right-to-left mark beside the right number

@@ -37,7 +37,14 @@ def write_job(folder: Path, start: Path, validation: bool = False, **changes: An
     pq.write_table(train, folder / "train.parquet")
     texts, references = zip(*VALIDATION, strict=True)
     pq.write_table(
-        pa.table({"text": texts, "reference": references, "problem_id": references}),
+        pa.table(
+            {
+                "text": texts,
+                "reference": references,
+                "num_shared_chars": [len(FEW_SHOT)] * len(texts),
+                "problem_id": references,
+            }
+        ),
         folder / "validation.parquet",
     )
     settings: dict[str, Any] = {

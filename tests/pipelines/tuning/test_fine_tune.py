@@ -24,7 +24,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def score_even(pairs: Sequence[tuple[str, str]]) -> list[float]:
+def score_even(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
     return [last_character_is_even(*pair) for pair in pairs]
 
 
@@ -152,7 +152,7 @@ def test_a_half_written_state_starts_the_job_again(start: Path, tmp_path: Path) 
 def test_validation_reward_is_the_mean_over_its_problems(start: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
 
-    def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def score(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
         seen.extend(pairs)
         return [float(index == 0) for index in range(len(pairs))]
 
@@ -171,7 +171,7 @@ def test_the_policy_judged_on_validation_is_the_one_that_is_handed_on(
 
     judged: list[list[str]] = []
 
-    def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def score(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
         judged.append([solution for solution, _ in pairs])
         return [0.5] * len(pairs)
 
