@@ -30,14 +30,14 @@ def has_an_even_length(solution: str, reference: str) -> float:
     return float(len(solution) % 2 == 0)
 
 
-def write_project(folder: Path, **sections: dict[str, Any]) -> Path:
+def write_project(folder: Path, num_iterations: int = 2, **sections: dict[str, Any]) -> Path:
     """A model and a configuration in `folder`; returns the configuration's path."""
     model = folder / "model"
     if not model.exists():
         build_tiny_model(model)
     tree: dict[str, Any] = {
         "name": "tiny",
-        "num_iterations": 2,
+        "num_iterations": num_iterations,
         "output": str(folder / "data"),
         "model": {"base_model": str(model), "max_model_len": 128},
         "problems": {
