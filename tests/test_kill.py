@@ -83,7 +83,7 @@ def kill_while_drawing(config: Path, lake: Path, wait: float) -> str:
     while not committed_rows(lake, "samples", "sample_id"):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(1.0)  # Looking costs the run processor time.
     time.sleep(wait)
     kill_group(process)
     return process.communicate(timeout=30)[0]
