@@ -77,8 +77,9 @@ class Report:
     def print(self, console: Console) -> None:
         """Show the tables, the difference, the picture's path and the commands."""
         console.print(iteration_table(self.evaluations, self.selections, self.name))
-        if any(row["suite"] not in RUN_SPLITS for row in self.evaluations):
-            console.print(suites_table(self.evaluations))
+        suites = suites_table(self.evaluations)
+        if suites.row_count:
+            console.print(suites)
         console.print(seconds_table(self.stages))
         if self.difference is not None:
             console.print(describe_difference(self.difference), highlight=False, soft_wrap=True)

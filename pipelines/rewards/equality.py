@@ -91,7 +91,11 @@ def clean(text: str) -> str:
 
 def spelled(text: str) -> str:
     r"""`clean`, and what stands in `\text{}` without it."""
-    return _TEXT.sub(r"\1", clean(text)).strip()
+    return _spoken(clean(text))
+
+
+def _spoken(cleaned: str) -> str:
+    return _TEXT.sub(r"\1", cleaned).strip()
 
 
 def is_number(text: str) -> bool:
@@ -102,7 +106,7 @@ def is_number(text: str) -> bool:
 @lru_cache(maxsize=65_536)
 def _read(text: str) -> _Reading:
     cleaned = clean(text)
-    spoken = _TEXT.sub(r"\1", cleaned).strip()
+    spoken = _spoken(cleaned)
     return _Reading(
         clean=cleaned,
         squeezed=re.sub(r"\s", "", spoken),
