@@ -13,7 +13,7 @@ from pipelines.improve import improve
 from pipelines.progress import SilentProgress
 from pipelines.tuning.checkpoint import PolicyRef, policy_id_of
 from schemas import POLICIES
-from tests.pipelines.tuning.rows import EVEN, TRAIN_ROWS, VALIDATION
+from tests.pipelines.tuning.rows import EVEN, FEW_SHOT, TRAIN_ROWS, VALIDATION
 from tests.tiny_model import build_tiny_model
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def config(**training: Any) -> RunConfig:
 
 TRAINING_SET = Rows(
     [
-        {"prompt": prompt, "solution": solution, "weight": weight, "num_shared_chars": 30}
+        {"prompt": prompt, "solution": solution, "weight": weight, "num_shared_chars": len(FEW_SHOT)}
         for prompt, solution, weight in TRAIN_ROWS
     ]
 )
@@ -70,6 +70,7 @@ PROMPTS = Rows(
     [
         {
             "text": text,
+            "num_shared_chars": len(FEW_SHOT),
             "reference": reference,
             "problem_id": text,
             "purpose": purpose,

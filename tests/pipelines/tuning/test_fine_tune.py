@@ -34,7 +34,7 @@ class Falling:
     def __init__(self, *rewards: float) -> None:
         self.rewards = list(rewards)
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def __call__(self, pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
         if not self.rewards:
             raise KeyboardInterrupt
         return [self.rewards.pop(0)] * len(pairs)
