@@ -113,16 +113,28 @@ def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A0
 
 @app.command()
 def stage(
-    stage: Annotated[str, typer.Argument(help="ingest, render, generate, score, curate, ...")],
+    stages: Annotated[
+        str,
+        typer.Argument(
+            metavar="STAGE[@ITERATION],...",
+            help="ingest, base_policy, render, generate, score, evaluate, select, curate, improve.",
+        ),
+    ],
     config: Config,
-    iteration: Annotated[int, typer.Option(min=0, help="Whose table; 0 is the base model.")] = 0,
+    iteration: Annotated[
+        int, typer.Option(min=0, help="Of stages that name none; 0 is the base model.")
+    ] = 0,
     name: Name = None,
     set: Set = None,  # noqa: A002
 ) -> None:
-    """Run one stage of a run by itself, as a job of its own on a cluster."""
-    from jobs.run import run_stage
+    """Run one stage of a run, or some, as a job of its own on a cluster.
 
-    run_stage(_load(config, name, set), stage, iteration)
+    What the stages need must be there: `restem stage evaluate,select@1,curate@1 CONFIG`.
+    """
+    settings = _load(config, name, set)
+    from jobs.run import run_stages
+
+    run_stages(settings, stages, iteration)
 
 
 @app.command()

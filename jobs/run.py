@@ -16,7 +16,7 @@ from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.one_stage import SPARK_STAGES, run_one_stage
+from pipelines.named_stages import SPARK_STAGES, named_stages, run_named_stages
 from pipelines.progress import Progress, for_terminal
 from pipelines.report import Report, has_report, report, show_report, write_report
 from pipelines.rest_em import rest_em
@@ -41,14 +41,21 @@ def run(config: RunConfig) -> None:
     show_report(made)
 
 
-def run_stage(config: RunConfig, stage: str, iteration: int) -> None:
-    """Run one stage by itself; what it needs must be there.
+def run_stages(config: RunConfig, names: str, iteration: int) -> None:
+    """Run some stages by themselves; what they need must be there.
+
+    Args:
+        config: the run.
+        names: which, as `pipelines.named_stages.named_stages` reads them.
+        iteration: whose tables.
 
     Raises:
-        RestEMError: as for `run`; or a stage before it was not run.
+        RestEMError: as for `run`; or a stage before them was not run.
     """
-    with _opened(config) as door, door.started(spark=stage in SPARK_STAGES):
-        run_one_stage(door.lake, door.stages, stage, iteration, config.num_iterations)
+    wanted = named_stages(names, iteration, config)
+    needs_spark = any(name in SPARK_STAGES for _, name in wanted)
+    with _opened(config) as door, door.started(spark=needs_spark):
+        run_named_stages(door.lake, door.stages, wanted, config.num_iterations)
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,13 @@ ONE_ITERATION = "num_iterations=1"
 
 
 def test_stages_and_whole_runs_are_submitted_to_spark_and_ray_clusters(tmp_path: Path) -> None:
-    """Every stage as a job of its own, up to the first policy; then the rest as one Ray job."""
+    """Every stage in jobs of their own, up to the first policy; then the rest as one Ray job."""
     config = write_project(tmp_path, training={"launcher": "ray"})
     with spark_cluster(tmp_path) as master, ray_head() as address:
-        spark_submit(master, config, "ingest")
-        here(config, "base_policy")
-        spark_submit(master, config, "render")
-        ray_submit(address, stage(config, "generate", 0))
-        ray_submit(address, stage(config, "score", 0))
-        for name, iteration in (("evaluate", 0), ("select", 1), ("curate", 1)):
-            spark_submit(master, config, name, iteration)
-        ray_submit(address, stage(config, "improve", 1))
+        spark_submit(master, config, "ingest,base_policy,render")
+        ray_submit(address, stages(config, "generate,score"))
+        spark_submit(master, config, "evaluate,select@1,curate@1")
+        ray_submit(address, stages(config, "improve@1"))
         before = seals(tmp_path)
         ray_submit(address, ["run", str(config), "--set", ONE_ITERATION])
     assert set(before) == {
@@ -67,21 +63,16 @@ def seals(folder: Path) -> dict[tuple[int, str], object]:
 
 def test_a_stage_without_its_inputs_says_which_stage_to_run_first(tmp_path: Path) -> None:
     config = write_project(tmp_path)
-    code, printed = call([sys.executable, "-m", "jobs", *stage(config, "generate", 0)])
+    code, printed = call([sys.executable, "-m", "jobs", *stages(config, "generate")])
     assert code == 2
     assert "needs stage 'ingest' of iteration 0 first" in printed
 
 
-def stage(config: Path, name: str, iteration: int) -> list[str]:
-    return ["stage", name, str(config), "--iteration", str(iteration), "--set", ONE_ITERATION]
+def stages(config: Path, names: str) -> list[str]:
+    return ["stage", names, str(config), "--set", ONE_ITERATION]
 
 
-def here(config: Path, name: str, iteration: int = 0) -> None:
-    code, printed = call([sys.executable, "-m", "jobs", *stage(config, name, iteration)])
-    assert code == 0, printed
-
-
-def spark_submit(master: str, config: Path, name: str, iteration: int = 0) -> None:
+def spark_submit(master: str, config: Path, names: str) -> None:
     from jobs.delta_jars import delta_jars
 
     jars = ",".join(str(jar) for jar in delta_jars())
@@ -94,7 +85,7 @@ def spark_submit(master: str, config: Path, name: str, iteration: int = 0) -> No
             *("--conf", "spark.sql.shuffle.partitions=2"),
             *("--conf", "spark.databricks.delta.snapshotPartitions=1"),
             "jobs/__main__.py",
-            *stage(config, name, iteration),
+            *stages(config, names),
         ]
     )
     assert code == 0, printed

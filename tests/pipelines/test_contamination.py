@@ -17,7 +17,7 @@ from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.one_stage import run_one_stage
+from pipelines.named_stages import run_named_stages
 from pipelines.progress import SilentProgress
 from pipelines.stages import Stages
 from schemas import CONTAMINATION, PROBLEMS
@@ -196,9 +196,9 @@ def looked_for(spark: SparkSession, folder: Path, name: str, **limits: Any) -> s
     )
     stages = Stages(config, SilentProgress(), lambda: spark, no_ray)
     with open_lake(config, Engines(spark), ExpectationGate(config), Quiet()) as lake:
-        run_one_stage(lake, stages, "ingest", 0, 1)
+        run_named_stages(lake, stages, [(0, "ingest")], 1)
         try:
-            run_one_stage(lake, stages, "contamination", 0, 1)
+            run_named_stages(lake, stages, [(0, "contamination")], 1)
         except ExpectationsFailed as error:
             return str(error)
     return ""

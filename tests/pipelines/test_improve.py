@@ -62,7 +62,12 @@ def config(**training: Any) -> RunConfig:
 
 TRAINING_SET = Rows(
     [
-        {"prompt": prompt, "solution": solution, "weight": weight, "num_shared_chars": len(FEW_SHOT)}
+        {
+            "prompt": prompt,
+            "solution": solution,
+            "weight": weight,
+            "num_shared_chars": len(FEW_SHOT),
+        }
         for prompt, solution, weight in TRAIN_ROWS
     ]
 )
