@@ -21,6 +21,7 @@ from pipelines.rewards.resolve import checker_failures
 from pipelines.suites import by_hand, rewards_by_suite
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
+from schemas.prompts import question_of
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ _CONTEXTS: dict[str, Callable[[RunConfig, int, Any, Inputs], Context]] = {
 
 def _question(prompt: str, row: dict[str, Any]) -> str:
     """What the prompt asks behind the shared exemplars, its case and white space folded."""
-    return " ".join(prompt[row["num_shared_chars"] :].lower().split())
+    return " ".join(question_of(prompt, row["num_shared_chars"]).lower().split())
 
 
 def _last_mean_tokens(table: Table, beside: TableSnapshot, iteration: int) -> float | None:

@@ -19,7 +19,7 @@ from pipelines.errors import LakeError
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.progress import Progress
 from pipelines.score import Verifier, scored_chunks, to_score
-from pipelines.score_suites import Only, shares_of
+from pipelines.score_suites import Only, Share, add_measures, shares_of
 from pipelines.stage import ArrowStage, Snapshot
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS
 from schemas.table import Table
@@ -32,8 +32,8 @@ EXAMPLES = 3
 """Examples kept of each change."""
 _REWARD = ("sample_id", "reward")
 Row = dict[str, Any]
-Judges = list[tuple[str, Verifier]]
-"""Conditions on the samples that part them, each with the verifier of its part."""
+Judges = list[tuple[Share, Verifier]]
+"""The samples parted by who judges them."""
 
 
 class SealedTables(Protocol):
@@ -212,12 +212,12 @@ class Rescorer:
 
 
 def judges_of(config: RunConfig) -> Judges:
-    """The run's verifier, and those of suites with a reward of their own, each with its samples.
+    """The run's verifier, and those of suites with a reward of their own, each with its share.
 
     Raises:
         ConfigError: a reward cannot be used any more.
     """
-    return [(condition, Verifier.of(judged.reward)) for condition, judged in shares_of(config)]
+    return [(share, Verifier.of(share.config.reward)) for share in shares_of(config)]
 
 
 def rescoring(judges: Judges, progress: Progress, start_ray: Callable[[], None]) -> ArrowStage:
@@ -232,10 +232,12 @@ def rescoring(judges: Judges, progress: Progress, start_ray: Callable[[], None])
         import pyarrow as pa
 
         made = []
-        for condition, verifier in judges:
-            rows = to_score(Only(samples, condition), prompts)
-            chunks = scored_chunks(rows, verifier, _as_it_is, progress, measures, start_ray)
+        for share, verifier in judges:
+            own: dict[str, float] = {}
+            rows = to_score(Only(samples, share.condition), prompts)
+            chunks = scored_chunks(rows, verifier, _as_it_is, progress, own, start_ray, share.task)
             made += [chunk.made for chunk in chunks]
+            add_measures(measures, own)
         return pa.concat_tables(made)
 
     return ArrowStage("score", give_verdicts, measures)

@@ -28,6 +28,7 @@ from pipelines.rewards.resolve import (
 from pipelines.rewards.verdict import Verdict
 from pipelines.rewards.worker_process import Scored
 from pipelines.stage import FileWriter, Snapshot, StreamStage, WrittenFile
+from schemas.prompts import question_of
 from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARDS, TRUNCATED
 from schemas.samples import ENGINE_ERROR, LENGTH, PROMPT_TOO_LONG
 
@@ -83,13 +84,16 @@ class Chunk:
     """What the checker said where it failed, a few of them."""
 
 
-def score(config: RunConfig, progress: Progress, start_ray: Callable[[], None]) -> StreamStage:
+def score(
+    config: RunConfig, progress: Progress, start_ray: Callable[[], None], task: str = "score"
+) -> StreamStage:
     """The stage that makes `rewards` of `samples` and `prompts`.
 
     Args:
         config: the run's.
         progress: told the samples scored.
         start_ray: connects to Ray; called if the samples are many.
+        task: what the work is called while it goes on.
 
     Raises:
         ConfigError: the reward cannot be used as it is configured.
@@ -101,7 +105,9 @@ def score(config: RunConfig, progress: Progress, start_ray: Callable[[], None]) 
         samples: Snapshot, prompts: Snapshot, *, committed: Snapshot, writer: FileWriter
     ) -> Iterator[list[WrittenFile]]:
         rows = pending(samples, prompts, committed, verifier.name)
-        for chunk in scored_chunks(rows, verifier, writer.write, progress, measures, start_ray):
+        for chunk in scored_chunks(
+            rows, verifier, writer.write, progress, measures, start_ray, task
+        ):
             yield [chunk.made]
 
     return StreamStage("score", give_verdicts, measures)
@@ -135,7 +141,7 @@ def _asked(prompts: pa.Table) -> pa.Array:
     import pyarrow as pa
 
     texts, shared = prompts["text"].to_pylist(), prompts["num_shared_chars"].to_pylist()
-    return pa.array([text[n:] for text, n in zip(texts, shared, strict=True)], pa.string())
+    return pa.array(map(question_of, texts, shared), pa.string())
 
 
 Keep = Callable[["pa.Table"], Any]
@@ -149,6 +155,7 @@ def scored_chunks(
     progress: Progress,
     measures: dict[str, float],
     start_ray: Callable[[], None],
+    task: str = "score",
 ) -> Iterator[Chunk]:
     """Score rows of `to_score`, chunk by chunk.
 
@@ -159,12 +166,13 @@ def scored_chunks(
         progress: told the samples scored, and what the checker said where it failed.
         measures: filled at the end.
         start_ray: connects to Ray; called if there are more than LOCAL_SAMPLES rows.
+        task: what the work is called while it goes on.
     """
     start, chunks = time.monotonic(), []
-    with progress.task("score", rows.num_rows, "samples") as task:
+    with progress.task(task, rows.num_rows, "samples") as shown:
         for chunk in _chunks(rows, verifier, keep, start_ray):
             chunks.append(replace(chunk, made=None))
-            _report(task, progress, chunks)
+            _report(shown, progress, chunks)
             yield chunk
     measures.update(_measures(chunks, verifier, time.monotonic() - start))
 

@@ -45,15 +45,31 @@ class Only:
         return self.condition if where is None else f"({self.condition}) AND ({where})"
 
 
-def score_suites(config: RunConfig, score: Callable[[RunConfig], StreamStage]) -> StreamStage:
+@dataclass(frozen=True)
+class Share:
+    """The samples that one reward judges."""
+
+    condition: str
+    """On their `purpose`."""
+    config: RunConfig
+    """The run's, its `reward` being theirs."""
+    suites: tuple[str, ...] = ()
+    """Whose they are; none for those that the run's own reward judges."""
+
+    @property
+    def task(self) -> str:
+        """What scoring them is called while it goes on."""
+        return f"score {', '.join(self.suites)}" if self.suites else "score"
+
+
+def score_suites(config: RunConfig, score: Callable[[Share], StreamStage]) -> StreamStage:
     """The stage that scores with the run's reward, and each suite's samples with the suite's own.
 
     Args:
         config: the run's.
-        score: the stage that scores all samples it is given with a configuration's `reward`.
+        score: the stage that scores all samples it is given with the share's reward.
     """
-    shares = shares_of(config)
-    stages = [(condition, score(judged)) for condition, judged in shares]
+    stages = [(share.condition, score(share)) for share in shares_of(config)]
     if not config.evaluation.suites:
         return stages[0][1]
     measures: dict[str, float] = {}
@@ -64,32 +80,33 @@ def score_suites(config: RunConfig, score: Callable[[RunConfig], StreamStage]) -
         for condition, stage in stages:
             part = Only(samples, condition)
             yield from stage.function(part, prompts, committed=committed, writer=writer)
-            _add(measures, stage.measures)
+            add_measures(measures, stage.measures)
 
     return StreamStage("score", judge, measures)
 
 
-def shares_of(config: RunConfig) -> list[tuple[str, RunConfig]]:
-    """Conditions on `purpose` that part the samples with a reward, and who judges each part."""
+def shares_of(config: RunConfig) -> list[Share]:
+    """The samples that have a reward, parted by it."""
     own = {
         name: reward for name, reward in rewards_by_suite(config).items() if reward != config.reward
     }
     apart = [*own, *by_hand(config)]
     rest = f"purpose NOT IN ({_listed(apart)})" if apart else "true"
-    shares = [(rest, config)]
+    shares = [Share(rest, config)]
     for reward in dict.fromkeys(reward.model_dump_json() for reward in own.values()):
         names = [name for name, given in own.items() if given.model_dump_json() == reward]
         judged = config.model_copy(update={"reward": own[names[0]]})
-        shares.append((f"purpose IN ({_listed(names)})", judged))
+        shares.append(Share(f"purpose IN ({_listed(names)})", judged, tuple(names)))
     return shares
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)  # A suite's name has no quotes.
-
-
-def _add(total: dict[str, float], part: dict[str, float]) -> None:
+def add_measures(total: dict[str, float], part: dict[str, float]) -> None:
+    """Add what scoring one share measured to what all of them did."""
     for name, value in part.items():
         total[name] = total.get(name, 0.0) + value
     if total.get("seconds"):
         total["per_second"] = total.get("samples", 0.0) / total["seconds"]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)  # A suite's name has no quotes.

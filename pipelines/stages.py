@@ -60,7 +60,8 @@ class Stages:
     def score(self) -> StreamStage:
         """Solutions -> verdicts."""
         return score_suites(
-            self.config, lambda judged: score(judged, self.progress, self.start_ray)
+            self.config,
+            lambda share: score(share.config, self.progress, self.start_ray, share.task),
         )
 
     def select(self) -> SparkStage:

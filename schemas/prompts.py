@@ -41,3 +41,8 @@ PROMPTS = Table(
         Column("text", ColumnType.STRING, "what the policy sees"),
     ),
 )
+
+
+def question_of(text: str, num_shared_chars: int) -> str:
+    """What a prompt asks, without the prefix that all prompts share."""
+    return text[num_shared_chars:]

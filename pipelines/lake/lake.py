@@ -178,13 +178,13 @@ class Lake:
         started = time.monotonic()
         self._ready()
         writer = PartitionWriter(table, self.location, self.config.name, iteration)
-        rows = writer.complete(stage.function(*inputs)).sort_by(
-            [(k, "ascending") for k in table.key]
-        )
+        by_key = [(name, "ascending") for name in table.key]
+        rows = writer.complete(stage.function(*inputs)).sort_by(by_key)
         app_id = self._app_id(iteration, stage)
         attempt = committed_transaction(writer, app_id)
         snapshot = current(self.location, table, self.config.name, iteration)
-        changes = attempt == 0 or snapshot.arrow(where=where).to_pylist() != rows.to_pylist()
+        there = snapshot.arrow(where=where).sort_by(by_key)
+        changes = attempt == 0 or not there.select(rows.column_names).cast(rows.schema).equals(rows)
         if changes:
             attempt += 1
             report = self._passed(table, iteration, stage, rows, inputs)

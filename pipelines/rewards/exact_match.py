@@ -68,6 +68,10 @@ class ExactMatch:
         """The verdict, as a staged reward gives it: nothing is left to examine."""
         return self(solution, reference)
 
+    def knowing(self, verdict: Verdict, reference: str, question: str) -> Verdict:
+        """The verdict when the question is known: the same, an option's letter may stand in it."""
+        return verdict
+
     def gold_solution(self, reference: str) -> str:
         """The shortest solution that states the reference: it must be found correct."""
         return _STATED[self.forms[0]].replace("%s", reference.strip())

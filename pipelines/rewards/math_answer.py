@@ -86,7 +86,7 @@ class MathAnswer:
         equal = decide(answer, wanted)
         return symbolically_equal(clean(answer), clean(wanted)) if equal is None else equal
 
-    def unless_echo(self, verdict: Verdict, reference: str, question: str) -> Verdict:
+    def knowing(self, verdict: Verdict, reference: str, question: str) -> Verdict:
         """The verdict when the question is known: an answer that only repeats it is wrong."""
         if verdict.verdict != CORRECT or verdict.extracted is None:
             return verdict

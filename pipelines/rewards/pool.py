@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipelines.errors import RestEMError
-from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.resolve import staged_reward
 from pipelines.rewards.worker_process import Pair, Round, Scored, WorkerProcess
 from schemas.rewards import ERROR, MEMORY
@@ -91,7 +90,7 @@ class ScoringPool:
 
         Args:
             items: the pairs.
-            asked: the text of each one's problem; `math_answer` takes no answer that repeats it.
+            asked: the question of each; `math_answer` takes no answer that only repeats it.
 
         Raises:
             InputError: the user's reward cannot be loaded.
@@ -110,10 +109,10 @@ class ScoringPool:
         answers = self._examine(list(dict.fromkeys(questions.values())))
         known.update((item, answers[question]) for item, question in questions.items())
         scored = [known[item] for item in items]
-        if asked is None or not isinstance(self._staged, MathAnswer):
+        if asked is None or self._staged is None:
             return scored
         return [
-            given._replace(verdict=self._staged.unless_echo(given.verdict, reference, question))
+            given._replace(verdict=self._staged.knowing(given.verdict, reference, question))
             for given, (_, reference), question in zip(scored, items, asked, strict=True)
         ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import InputError
+from schemas.prompts import question_of
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,7 @@ def read_validation(file: Path | None) -> list[Question]:
         return []
     rows = pq.read_table(file, columns=["text", "reference", "num_shared_chars"]).to_pylist()
     return [
-        Question(row["text"], row["reference"], row["text"][row["num_shared_chars"] :])
+        Question(row["text"], row["reference"], question_of(row["text"], row["num_shared_chars"]))
         for row in rows
     ]
 

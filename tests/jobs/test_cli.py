@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,15 @@ def test_a_reader_that_goes_away_is_no_error(lake: Path) -> None:
     assert told.returncode == 141
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """A shell's background jobs, and all that they start, ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupt_exits_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     slow = tmp_path / "slow.yaml"
     os.mkfifo(slow)  # the command waits for a configuration that nobody writes

@@ -20,6 +20,7 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.progress import SilentProgress
 from pipelines.rescore import Rescored, Rescorer, judges_of, rescoring
 from pipelines.score import score
+from pipelines.score_suites import score_suites
 from pipelines.stage import ArrowStage
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.table import Table
@@ -78,10 +79,16 @@ class Engine:
 
 
 class ScoredRun:
-    """The run in a folder, where the module of its reward is too."""
+    """The run in a folder, where the module of its reward is too.
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    With a suite, the samples of problem-2 are the suite's.
+    """
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, suite: dict[str, Any] | None = None
+    ) -> None:
         self.folder = folder
+        self._purpose = "train" if suite is None else str(suite["name"])
         # A name of its own: this process imports a module once.
         self._module = f"reward_{uuid.uuid4().hex}"
         monkeypatch.chdir(folder)
@@ -95,6 +102,7 @@ class ScoredRun:
                 "problems": {"sources": [source]},
                 "reward": {"function": f"python:{self._module}:reward"},
                 "curate": {"cutoff": 2, "distinct": "none"},
+                "evaluation": {"suites": [] if suite is None else [{"source": source, **suite}]},
                 "lake": {"uri": str(folder / "lake")},
                 "mlflow": {"enabled": False},
             }
@@ -117,9 +125,18 @@ class ScoredRun:
         with self.open() as lake:
             lake.materialize(PROBLEMS, 0, literal("ingest", PROBLEMS, _problems()))
             prompts = lake.materialize(PROMPTS, 0, literal("render", PROMPTS, _prompts()))
-            samples = lake.materialize(SAMPLES, 0, literal("generate", SAMPLES, _samples()))
-            stage = score(self.config, SilentProgress(), unused)
+            samples = lake.materialize(SAMPLES, 0, literal("generate", SAMPLES, self._samples()))
+            stage = score_suites(
+                self.config, lambda share: score(share.config, SilentProgress(), unused)
+            )
             return lake.materialize(REWARDS, 0, stage, samples, prompts)
+
+    def _samples(self) -> list[dict[str, Any]]:
+        return [
+            {"sample_id": f"s{n}", "problem_id": problem, "prompt_id": f"of {problem}", "index": n}
+            | {"solution": text, "purpose": "train" if problem == "problem-1" else self._purpose}
+            for n, (problem, text) in enumerate(SOLUTIONS)
+        ]
 
     def keep(self, *kept: str) -> None:
         """Make the training set of iteration 1 of the samples that are named."""
@@ -159,14 +176,6 @@ def _problems() -> list[dict[str, Any]]:
 
 def _prompts() -> list[dict[str, Any]]:
     return [{"prompt_id": f"of {row['problem_id']}", **row} for row in _problems()]
-
-
-def _samples() -> list[dict[str, Any]]:
-    return [
-        {"sample_id": f"s{n}", "problem_id": problem, "prompt_id": f"of {problem}", "index": n}
-        | {"solution": text}
-        for n, (problem, text) in enumerate(SOLUTIONS)
-    ]
 
 
 def _considered(rewards: TableSnapshot) -> list[dict[str, Any]]:

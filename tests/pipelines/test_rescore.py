@@ -111,6 +111,29 @@ def test_what_the_present_version_judged_is_not_judged_again(run: ScoredRun) -> 
     ]
 
 
+def test_a_suites_samples_are_judged_again_by_the_suites_own_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = {
+        "name": "words",
+        "reward": {"function": "exact_match", "options": {"extract": ["first_line"]}},
+    }
+    run = ScoredRun(tmp_path, monkeypatch, suite)
+    run.score()
+    run.write_reward(LENIENT)
+    (done,) = run.rescore()
+    assert [(c.before, c.after, c.count) for c in done.changes] == [("wrong", "correct", 2)]
+    # By the run's new reward s4 would be wrong.
+    assert verdicts(run) == {**BY_LENIENT, "s4": "correct"}
+    query = "SELECT DISTINCT sample_id, verifier FROM rewards ORDER BY 1"
+    judged = [row["verifier"] for row in run.reader.rows(query, "r")]
+    assert judged == [run.config.reward.function] * 4 + ["exact_match"] * 2
+    seal = run.reader.rows("SELECT * FROM stages WHERE stage = 'score' ORDER BY attempt")[-1]
+    measures = json.loads(seal["measures"])
+    assert (measures["samples"], measures["verdict_correct"]) == (6, 4)
+    assert run.rescore() == []
+
+
 def test_an_attempt_killed_before_its_seal_is_sealed_and_not_committed_twice(
     run: ScoredRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

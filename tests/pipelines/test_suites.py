@@ -24,7 +24,7 @@ from pipelines.plan import asked_sizes, plan
 from pipelines.progress import SilentProgress
 from pipelines.render import prompt_seed, render
 from pipelines.score import score
-from pipelines.score_suites import Only, score_suites, shares_of
+from pipelines.score_suites import Only, Share, score_suites, shares_of
 from pipelines.stage import StreamStage, WrittenFile
 from pipelines.suites import by_hand, rewards_by_suite, suites_of
 from schemas import EVALUATIONS, PROBLEMS, PROMPTS, REWARDS, SAMPLES
@@ -104,14 +104,15 @@ def test_the_runs_own_reward_cannot_be_by_hand() -> None:
 
 def test_each_sample_has_one_judge_or_is_graded_by_hand() -> None:
     run = config(BBH, DIRECT, PLAIN, EXAM)
-    found = {condition: share.reward for condition, share in shares_of(run)}
+    found = {share.condition: share.config.reward for share in shares_of(run)}
     assert found == {
         "purpose NOT IN ('bbh', 'direct', 'exam')": run.reward,
         "purpose IN ('bbh')": rewards_by_suite(run)["bbh"],
         "purpose IN ('direct')": rewards_by_suite(run)["direct"],
     }
     assert by_hand(run) == ["exam"]
-    assert shares_of(config())[0][0] == "true"
+    assert [share.task for share in shares_of(run)] == ["score", "score bbh", "score direct"]
+    assert shares_of(config())[0].condition == "true"
 
 
 class Purposes(Rows):
@@ -144,8 +145,8 @@ def answers(*rows: tuple[str, str, str]) -> Purposes:
 
 
 def scored(run: RunConfig, drawn: Rows, asked: Rows, folder: Path) -> tuple[Any, dict[str, float]]:
-    def stage_of(judged: RunConfig) -> StreamStage:
-        return score(judged, SilentProgress(), no_ray)
+    def stage_of(share: Share) -> StreamStage:
+        return score(share.config, SilentProgress(), no_ray)
 
     stage, writer = score_suites(run, stage_of), Folder(str(folder))
     groups: Iterator[list[WrittenFile]] = stage.function(

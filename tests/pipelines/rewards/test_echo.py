@@ -53,9 +53,9 @@ def test_it_is_the_answer_that_is_refused_and_only_if_it_was_taken() -> None:
     question = "Expand $(x+1)^2$."
     taken = judge(r"\boxed{(x+1)^2}", "x^2+2x+1")
     assert taken.verdict == "correct"
-    refused = judge.unless_echo(taken, "x^2+2x+1", question)
+    refused = judge.knowing(taken, "x^2+2x+1", question)
     assert refused == Verdict(0.0, "wrong", "(x+1)^2")
     good = judge(r"\boxed{x^2+2x+1}", "x^2+2x+1")
-    assert judge.unless_echo(good, "x^2+2x+1", question) == good
+    assert judge.knowing(good, "x^2+2x+1", question) == good
     cut = Verdict(0.0, "truncated")
-    assert judge.unless_echo(cut, "x^2+2x+1", question) == cut
+    assert judge.knowing(cut, "x^2+2x+1", question) == cut
