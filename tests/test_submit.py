@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BIN = Path(sys.executable).parent
 ONE_ITERATION = "num_iterations=1"
+_SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+"""For a JVM that ends before thorough compilation pays."""
 
 
 def test_stages_and_whole_runs_are_submitted_to_spark_and_ray_clusters(tmp_path: Path) -> None:
@@ -81,6 +83,8 @@ def spark_submit(master: str, config: Path, names: str) -> None:
             str(BIN / "spark-submit"),
             *("--master", master, "--jars", jars, "--driver-memory", "1g"),
             *("--conf", "spark.executor.memory=1g", "--conf", "spark.driver.host=127.0.0.1"),
+            *("--driver-java-options", _SHORT_LIVED),
+            *("--conf", f"spark.executor.extraJavaOptions={_SHORT_LIVED}"),
             # A cluster's defaults cut a few hundred rows into hundreds of tasks.
             *("--conf", "spark.sql.shuffle.partitions=2"),
             *("--conf", "spark.databricks.delta.snapshotPartitions=1"),
@@ -124,6 +128,7 @@ def environment() -> dict[str, str]:
         "RESTEM_CACHE": str(cache_folder()),
         "JAVA_HOME": str(java_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_DAEMON_JAVA_OPTS": _SHORT_LIVED,
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": str(ROOT),
         "RAY_AUTH_MODE": "disabled",

@@ -36,6 +36,8 @@ class Broken:
     context: Context = field(default_factory=Context)
     examples: tuple[dict[str, Any], ...] = ()
     severity: str = "critical"
+    share: bool = False
+    """Whether the rule allows some rows to break it: more good rows would hide these."""
 
 
 def _times(count: int, override: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -139,6 +141,7 @@ DATA = (
         ({"finish_reason": "length"}, {"finish_reason": "length"}, *_times(7, {})),
         2,
         severity="warning",
+        share=True,
     ),
     Broken(
         SAMPLES,
@@ -155,6 +158,7 @@ DATA = (
         ({"verdict": "timeout"}, {"verdict": "memory"}, *_times(17, {})),
         2,
         Context(max_checker_failures=0.1),
+        share=True,
     ),
     Broken(
         REWARDS,
@@ -179,6 +183,7 @@ DATA = (
         9,
         Context(last_accepted_share=0.5),
         severity="warning",
+        share=True,
     ),
     Broken(
         SELECTIONS,
@@ -187,6 +192,7 @@ DATA = (
         2,
         Context(last_accepted_share=0.1),
         severity="warning",
+        share=True,
     ),
     Broken(TRAINING_SET, "at least one solution was kept", (), None),
     Broken(
