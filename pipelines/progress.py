@@ -107,10 +107,11 @@ class _LineTask:
         return ", ".join([*parts, self._note] if self._note else parts)
 
     def _rate(self, now: float) -> float:
-        """Units a second since the first ones were done; over all the time while those are all."""
-        began, count = self._first or (self._start, 0)
-        if self._done == count:
-            began, count = self._start, 0
+        """Units a second since the first ones were done; 0 while those are all.
+
+        The time until then is an engine's start, which tells nothing of what is left.
+        """
+        began, count = self._first or (now, self._done)
         return (self._done - count) / max(now - began, 1e-9)
 
 

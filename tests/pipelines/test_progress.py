@@ -39,7 +39,7 @@ def test_the_time_left_leaves_out_what_the_engine_took_to_start(
         clock[0] += 20
         task.advance(200)
     lines = told(capsys)
-    assert lines[1] == "generate: 100/1,000 samples, 1.1/s, 13 min 30 s left"
+    assert lines[1] == "generate: 100/1,000 samples"
     assert lines[2] == "generate: 300/1,000 samples, 10.0/s, 70 s left"
     assert lines[3] == "generate: 300 samples in 110 s"
 
