@@ -48,6 +48,9 @@ _UNSOLVED = {
 _SAMPLE_COLUMNS = ["sample_id", "problem_id", "prompt_id", "finish_reason", "solution"]
 _MAX_EXTRACTED = 1_000
 _SHOWN_FAILURES = 3
+"""Of a chunk."""
+_TOLD_FAILURES = 10
+"""Of a stage; the verdicts say which samples they are."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +316,8 @@ def _report(task: Task, progress: Progress, chunks: list[Chunk]) -> None:
     task.advance(sum(chunks[-1].verdicts.values()), note=f"{share:.1%} correct")
     told = {failure for chunk in chunks[:-1] for failure in chunk.failures}
     for failure in chunks[-1].failures:
-        if failure not in told:
+        if failure not in told and len(told) < _TOLD_FAILURES:
+            told.add(failure)
             progress.say(f"score: the checker failed: {failure}")
 
 

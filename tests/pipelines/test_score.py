@@ -333,6 +333,17 @@ def test_a_failure_of_the_checker_is_told_once(
     ]
 
 
+def test_no_more_failures_are_told_than_people_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 1)
+    drawn = samples(*[("a", f"raise {number}") for number in range(12)])
+    reward = config(function=f"{SAMPLES}:obeys")
+    rows, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
+    assert len(heard) == 10
+    assert [row["verdict"] for row in rows] == ["error"] * 12
+
+
 def test_a_problems_samples_lie_together(tmp_path: Path) -> None:
     drawn = samples(*[(prompt, "1") for prompt in "bababa"])
     run(config(), drawn, prompts(a="1", b="2"), committed([]), tmp_path)
