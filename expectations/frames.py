@@ -79,7 +79,9 @@ def spark_frame(table: Table, rows: DataFrame, rules: Sequence[Rule]) -> DataFra
             value = F.substring(value, 1, _BEGINNING)
         if column.name in read:
             kept.append(value.alias(column.name))
-    return rows.withColumns(sizes).select(*kept, *sizes)
+    # Spark Connect adds one column or more, never none.
+    wider = rows.withColumns(sizes) if sizes else rows
+    return wider.select(*kept, *sizes)
 
 
 def pandas_examples(

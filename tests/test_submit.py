@@ -56,6 +56,19 @@ def test_stages_and_whole_runs_are_submitted_to_spark_and_ray_clusters(tmp_path:
     assert drawn == {"n": asked["n"], "ids": asked["n"]}
 
 
+def test_relational_stages_run_on_a_spark_connect_server(tmp_path: Path) -> None:
+    with connect_server() as remote:
+        # Rows above the line are checked and committed by Spark too.
+        config = write_project(tmp_path, spark={"remote": remote}, gate={"max_pandas_rows": 1})
+        names = stages(config, "ingest,base_policy,render")
+        code, printed = call([sys.executable, "-m", "jobs", *names])
+    assert code == 0, printed
+    assert set(seals(tmp_path)) == {(0, "ingest"), (0, "base_policy"), (0, "render")}
+    checks = LakeReader(Location(str(tmp_path / "lake"))).rows("SELECT * FROM checks")
+    engines = {(row["table_name"], row["engine"]) for row in checks}
+    assert engines == {("problems", "spark"), ("policies", "pandas"), ("prompts", "spark")}
+
+
 def seals(folder: Path) -> dict[tuple[int, str], object]:
     """(iteration, stage) -> when it was sealed."""
     rows = LakeReader(Location(str(folder / "lake"))).arrow("stages").to_pylist()
@@ -155,6 +168,28 @@ def spark_cluster(folder: Path) -> Iterator[str]:
 
 
 _DEPLOY = "org.apache.spark.deploy"
+
+
+@contextmanager
+def connect_server() -> Iterator[str]:
+    """A Spark Connect server with two cores and Delta; its address."""
+    from jobs.delta_jars import delta_jars
+
+    port = free_port()
+    jars = ",".join(str(jar) for jar in delta_jars())
+    delta = "io.delta.sql.DeltaSparkSessionExtension"
+    catalog = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+    command = [
+        *(str(BIN / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g"),
+        *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--jars", jars),
+        *("--driver-java-options", _SHORT_LIVED, "--conf", f"spark.sql.extensions={delta}"),
+        *("--conf", f"spark.sql.catalog.spark_catalog={catalog}"),
+        *("--conf", "spark.sql.shuffle.partitions=2", "--conf", "spark.ui.enabled=false"),
+        *("--conf", "spark.databricks.delta.snapshotPartitions=1"),
+        *("--conf", f"spark.connect.grpc.binding.port={port}", "spark-internal"),
+    ]
+    with listening(command, port):
+        yield f"sc://127.0.0.1:{port}"
 
 
 @contextmanager
