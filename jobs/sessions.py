@@ -226,9 +226,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     Raises:
         MachineError: Ray cannot start, or nothing answers at the address.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if address and address != "auto":
-        _require_reachable("ray.address", address, _RAY_PORT)
+    address = _ray_address(config)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
@@ -282,15 +280,32 @@ def _local_ray(config: RayConfig) -> dict[str, Any]:
     }
 
 
+def _ray_address(config: RayConfig) -> str | None:
+    """The cluster's address, if one is named and it answers; None: Ray is started here.
+
+    Raises:
+        MachineError: nothing answers there, or it is Ray Client's address.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if not address or address == "auto":
+        return address or None
+    if address.startswith("ray://"):
+        raise MachineError(
+            f"ray.address: Ray Data cannot be driven through Ray Client, got {address!r}; run on a "
+            "node of the cluster with its own address (head:6379, or auto), or submit the run with "
+            "`ray job submit`"
+        )
+    _require_reachable("ray.address", address, _RAY_PORT)
+    return address
+
+
 def require_clusters(config: RunConfig) -> None:
     """Check that the clusters which the configuration names answer.
 
     Raises:
         MachineError: one of them does not.
     """
-    address = config.ray.address or os.environ.get("RAY_ADDRESS")
-    if address and address != "auto":
-        _require_reachable("ray.address", address, _RAY_PORT)
+    _ray_address(config.ray)
     if config.spark.remote is not None:
         _require_reachable("spark.remote", config.spark.remote, _CONNECT_PORT)
     elif not config.spark.master.startswith("local") and _SUBMITTED not in os.environ:

@@ -116,6 +116,15 @@ def test_the_session_writes_delta_and_travels_in_time(spark: SparkSession, tmp_p
     assert spark.read.format("delta").option("versionAsOf", 0).load(path).count() == 1
 
 
+def test_ray_client_is_refused_with_the_ways_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RayConfig(address="ray://127.0.0.1:10001")
+    with pytest.raises(MachineError, match=r"got 'ray://.*`ray job submit`"), ray_session(config):
+        pass
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(MachineError, match="got 'ray://head"), ray_session(RayConfig()):
+        pass
+
+
 @pytest.mark.slow
 def test_both_sessions_open_once_and_say_nothing(tmp_path: Path) -> None:
     script = f"""
