@@ -13,7 +13,7 @@ from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, LakeError
 from pipelines.lake.lake import Lake
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.plan import loop_stages
+from pipelines.plan import plan
 from pipelines.rest_em import rest_em
 from pipelines.stage import STAGE_NAMES, Stage
 from pipelines.stages import Stages
@@ -38,9 +38,7 @@ def named_stages(names: str, iteration: int, config: RunConfig) -> list[StageOf]
     Raises:
         ConfigError: the run has no such stage in that iteration.
     """
-    stages = loop_stages(
-        config.num_iterations, contamination=config.problems.contamination is not None
-    )
+    stages = [(planned.iteration, planned.stage) for planned in plan(config)]
     wanted = {_stage_of(name.strip(), iteration, stages) for name in names.split(",")}
     return [stage for stage in stages if stage in wanted]
 
