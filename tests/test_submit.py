@@ -173,20 +173,15 @@ _DEPLOY = "org.apache.spark.deploy"
 @contextmanager
 def connect_server() -> Iterator[str]:
     """A Spark Connect server with two cores and Delta; its address."""
-    from jobs.delta_jars import delta_jars
+    from jobs.sessions import spark_conf
+    from pipelines.config import SparkConfig
 
     port = free_port()
-    jars = ",".join(str(jar) for jar in delta_jars())
-    delta = "io.delta.sql.DeltaSparkSessionExtension"
-    catalog = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+    own = {"spark.connect.grpc.binding.port": str(port)}
+    conf = spark_conf(SparkConfig(master="local[2]", driver_memory="1g", conf=own))
     command = [
-        *(str(BIN / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g"),
-        *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--jars", jars),
-        *("--driver-java-options", _SHORT_LIVED, "--conf", f"spark.sql.extensions={delta}"),
-        *("--conf", f"spark.sql.catalog.spark_catalog={catalog}"),
-        *("--conf", "spark.sql.shuffle.partitions=2", "--conf", "spark.ui.enabled=false"),
-        *("--conf", "spark.databricks.delta.snapshotPartitions=1"),
-        *("--conf", f"spark.connect.grpc.binding.port={port}", "spark-internal"),
+        *(str(BIN / "spark-submit"), *(f"--conf={key}={value}" for key, value in conf.items())),
+        *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"),
     ]
     with listening(command, port):
         yield f"sc://127.0.0.1:{port}"
