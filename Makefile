@@ -65,6 +65,6 @@ $(LINKED): pyproject.toml $(INSTALLED)
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(PREPARED): $(LINKED) jobs/setup.py jobs/delta_jars.py
-	python -m jobs.setup
+$(PREPARED): $(LINKED) jobs/machine/setup.py jobs/machine/delta_jars.py
+	python -m jobs.machine.setup
 	@touch $@

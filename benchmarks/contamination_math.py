@@ -18,11 +18,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jobs.contaminated import show_hits
-from jobs.sessions import spark_session
-from jobs.show import console
+from jobs.machine.sessions import spark_session
+from jobs.show.console import console
+from jobs.show.contamination import show_hits
 from pipelines.config import SparkConfig
-from pipelines.contamination import NGRAMS, shared_text
+from pipelines.stages.contamination import NGRAMS, shared_text
 
 _FILES = {
     "train": "train.jsonl.gz",

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.rewards.extraction import boxed, hash_mark
+from pipelines.rewards.answers.extraction import boxed, hash_mark
 
 DATA = Path(os.environ.get("RESTEM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.rewards.extraction import boxed
+from pipelines.rewards.answers.extraction import boxed
 
 _SHARE_CUT, _SHARE_SILENT, _SHARE_REWRITTEN = 0.04, 0.03, 0.15
 _SHARE_LEFT_OUT = 0.15

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.memory import descendants, private_bytes
-from pipelines.hardware import memory_gib, native_dtype, processor
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.version import code_version
+from pipelines.runtime.hardware import memory_gib, native_dtype, processor
+from pipelines.runtime.version import code_version
 
 _WORK = ("generate", "improve")
 

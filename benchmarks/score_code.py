@@ -20,8 +20,8 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.code_problems import Solved, as_one_program, human_eval, in_a_fence, mbpp
-from pipelines.hardware import memory_gib, processor
 from pipelines.rewards.unit_tests import UnitTests, unit_tests
+from pipelines.runtime.hardware import memory_gib, processor
 from schemas.rewards import CORRECT
 
 _SLOW = {"MBPP/123", "HumanEval/75"}

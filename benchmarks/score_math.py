@@ -25,7 +25,7 @@ from benchmarks.answer_forms import EQUIVALENT, NEAR_MISS, written
 from benchmarks.math_problems import Problem, math
 from benchmarks.peer import math_verify_verdict
 from pipelines.config import RewardConfig
-from pipelines.rewards.pool import ScoringPool
+from pipelines.rewards.workers.pool import ScoringPool
 from schemas.rewards import CORRECT
 
 SAMPLES = 32
@@ -109,7 +109,7 @@ def _our_rate(pairs: list[Pair], workers: int) -> tuple[float, list[str]]:
 
 def _forget() -> None:
     """Empty what an earlier repeat has left in this process."""
-    from pipelines.rewards import equality, structures
+    from pipelines.rewards.answers import equality, structures
 
     equality._read.cache_clear()
     structures.read_form.cache_clear()

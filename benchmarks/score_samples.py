@@ -18,21 +18,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pipelines.score as scoring
+import pipelines.stages.score as scoring
 from benchmarks.math_samples import Problem, draw, read_math
 from benchmarks.memory import PeakMemory
-from jobs.sessions import ray_session
+from jobs.machine.sessions import ray_session
 from pipelines.config import LakeConfig, ProblemsConfig, RayConfig, RunConfig, SourceConfig
-from pipelines.hardware import memory_gib, processor
 from pipelines.lake.books import current
 from pipelines.lake.commit import commit
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.tables import create_tables
-from pipelines.progress import LineProgress
-from pipelines.rewards.pool import num_processors
-from pipelines.version import code_version
+from pipelines.rewards.workers.pool import num_processors
+from pipelines.runtime.hardware import memory_gib, processor
+from pipelines.runtime.progress import LineProgress
+from pipelines.runtime.version import code_version
 from schemas import PROMPTS, REWARDS, SAMPLES
 from schemas.table import Column, ColumnType, Table
 

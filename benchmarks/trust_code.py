@@ -28,8 +28,8 @@ from benchmarks.code_problems import (
     mbpp,
 )
 from pipelines.config import RewardConfig
-from pipelines.rewards.pool import ScoringPool, num_processors
 from pipelines.rewards.resolve import verifier_version
+from pipelines.rewards.workers.pool import ScoringPool, num_processors
 from schemas.rewards import CORRECT
 
 _SECONDS = 20.0

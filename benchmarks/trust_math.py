@@ -28,7 +28,7 @@ from benchmarks.answer_forms import EQUIVALENT, NEAR_MISS, Rule, written
 from benchmarks.math_problems import Problem, gsm8k, math, math_500
 from benchmarks.peer import math_verify_verdict
 from pipelines.config import RewardConfig
-from pipelines.rewards.pool import ScoringPool
+from pipelines.rewards.workers.pool import ScoringPool
 from schemas.rewards import CORRECT
 
 SEED = 0

@@ -86,7 +86,7 @@ _HERE = "restem-data/lake"
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from pipelines.version import code_version
+        from pipelines.runtime.version import code_version
 
         typer.echo(f"restem {code_version()}")
         raise typer.Exit
@@ -143,7 +143,7 @@ def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A
 
     Stages with their rows, tokens, engine starts and commits, from the configuration alone.
     """
-    from jobs.planned import show_plan
+    from jobs.show.plan import show_plan
 
     show_plan(_load(config, name, set))
 
@@ -159,7 +159,7 @@ def contamination(
 
     Problems of each suite with the text of a training problem, or 8 to 13 words in a row of one.
     """
-    from jobs.contaminated import show_contamination
+    from jobs.show.contamination import show_contamination
 
     show_contamination(_load(config, name, set), examples)
 
@@ -171,7 +171,7 @@ def status(
     storage: Storage = None,
 ) -> None:
     """Show the runs of a lake, or how far one run is."""
-    from jobs.status import show_run, show_runs
+    from jobs.show.status import show_run, show_runs
 
     reader = _reader(lake, storage)
     if run is None:
@@ -200,7 +200,7 @@ def sql(
 
     Tables go by their names; views such as training_rows and sample_verdicts join them.
     """
-    from jobs.sql import show_answer
+    from jobs.show.sql import show_answer
 
     versions = {
         table: _whole_number("--version", table, number)
@@ -221,8 +221,8 @@ def explain(
 
     Problem, prompt, policy and its ancestors, verdict, kept or why not, who was trained on it.
     """
-    from jobs.story import show_story
-    from pipelines.explain import explain as explain_sample
+    from jobs.show.explain import show_story
+    from pipelines.results.lineage import explain as explain_sample
 
     show_story(explain_sample(_reader(lake, storage), sample_id, run))
 
@@ -242,7 +242,7 @@ def rescore(
     """
     reader = _reader(lake, storage)
     reader.require_run(run)  # before the engines: a wrong name is told at once
-    from jobs.rescore import rescore as rescore_run
+    from jobs.show.rescore import rescore as rescore_run
 
     options = _pairs("--storage", "KEY=VALUE", storage)
     rescore_run(reader, run, lake, options, dry_run=dry_run)
@@ -274,7 +274,7 @@ def verify(
 
     A row of OUTPUT for each of INPUT, in order: id, reward, verdict, extracted, milliseconds.
     """
-    from jobs.verify import verify as verify_file
+    from jobs.show.verify import verify as verify_file
 
     options = _pairs("--option", "KEY=VALUE", option)
     verify_file(reward, input, output, options, timeout)
@@ -290,8 +290,8 @@ def compare(
 
     The final policies are also compared problem by problem, with a 95 % interval.
     """
-    from jobs.comparison import show_comparison
-    from pipelines.compare import compare as compare_runs
+    from jobs.show.compare import show_comparison
+    from pipelines.results.compare import compare as compare_runs
 
     show_comparison(compare_runs(_reader(lake, storage), runs))
 
@@ -318,7 +318,7 @@ def export_exam(
     storage: Storage = None,
 ) -> None:
     """Write a suite's solutions as a page (HTML) and a sheet (CSV) to be marked."""
-    from jobs.grading import export
+    from jobs.show.grade import export
 
     export(_location(lake, storage), run, suite, output, iteration, decoding, max_points)
 
@@ -335,7 +335,7 @@ def import_marks(
     storage: Storage = None,
 ) -> None:
     """Read marks back: into the table grades, their totals into evaluations."""
-    from jobs.grading import import_marks as read_marks
+    from jobs.show.grade import import_marks as read_marks
 
     read_marks(_location(lake, storage), run, files, grader, replace=replace)
 
@@ -346,13 +346,13 @@ def doctor() -> None:
 
     Versions, Java, Delta's jars, processor, memory, disk, model, sandbox. Exits with 1 if one fails.
     """
-    from jobs.doctor import diagnose, show_findings
+    from jobs.machine.doctor import diagnose, show_findings
 
     raise typer.Exit(show_findings(diagnose()))
 
 
 def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfig:
-    from pipelines.config_file import load_config
+    from pipelines.config.load import load_config
 
     return load_config(path, name, tuple(overrides or ()))
 

@@ -7,21 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from jobs.preflight import preflight
-from jobs.quiet import engines_to_log, stderr_to_log
-from jobs.sessions import Sessions
+from jobs.machine.preflight import preflight
+from jobs.machine.quiet import engines_to_log, stderr_to_log
+from jobs.machine.sessions import Sessions
 from pipelines.config import RunConfig
-from pipelines.following import Follower
-from pipelines.gate import ExpectationGate
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.named_stages import SPARK_STAGES, named_stages, run_named_stages
-from pipelines.progress import Progress, for_terminal
-from pipelines.report import Report, has_report, report, show_report, write_report
 from pipelines.rest_em import rest_em
-from pipelines.stages import Stages
-from pipelines.tracking import tracker_of
+from pipelines.results.report import Report, has_report, report, show_report, write_report
+from pipelines.runs.check_context import ExpectationGate
+from pipelines.runs.run_listener import Follower
+from pipelines.runs.stages_by_name import SPARK_STAGES, named_stages, run_named_stages
+from pipelines.runs.tracking import tracker_of
+from pipelines.runtime.progress import Progress, for_terminal
+from pipelines.stages.binding import Stages
 
 
 def run(config: RunConfig) -> None:
@@ -46,7 +46,7 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
 
     Args:
         config: the run.
-        names: which, as `pipelines.named_stages.named_stages` reads them.
+        names: which, as `pipelines.runs.stages_by_name.named_stages` reads them.
         iteration: whose tables.
 
     Raises:

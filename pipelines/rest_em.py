@@ -19,7 +19,7 @@ from typing import Protocol
 
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.stage import Stage
-from pipelines.stages import Stages
+from pipelines.stages.binding import Stages
 from schemas import (
     CONTAMINATION,
     EVALUATIONS,

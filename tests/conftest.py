@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One local Spark session with Delta for all tests that need one."""
-    from jobs.sessions import spark_session
+    from jobs.machine.sessions import spark_session
     from pipelines.config import SparkConfig
 
     session = spark_session(SparkConfig(master="local[2]"), tmp_path_factory.mktemp("spark"))

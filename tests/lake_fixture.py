@@ -9,7 +9,7 @@ from typing import Any
 
 from deltalake import write_deltalake
 
-from pipelines.plan import loop_stages
+from pipelines.runs.plan import loop_stages
 from schemas import TABLES
 from tests import factories
 

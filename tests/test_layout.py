@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config_file import load_config
+from pipelines.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("schemas", "expectations", "pipelines", "jobs", "tests")

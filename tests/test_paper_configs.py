@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from pipelines.config import RunConfig, SourceConfig
-from pipelines.config_file import load_config
+from pipelines.config.load import load_config
+from pipelines.config.suites import by_hand, rewards_by_suite, suite_sources, suites_of
 from pipelines.datasets.read import read
-from pipelines.few_shot import exemplars_of, render_text
-from pipelines.plan import asked_sizes, plan
 from pipelines.rewards.references import verify_references
-from pipelines.suites import by_hand, rewards_by_suite, suite_sources, suites_of
+from pipelines.runs.plan import asked_sizes, plan
+from pipelines.stages.few_shot import exemplars_of, render_text
 from tests.real_data import REAL_DATA, needs_real_data
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cache import cache_folder
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
+from pipelines.runtime.cache import cache_folder
 from tests.ports import free_port, wait_for
 from tests.tiny_loop import ROOT, write_project
 
@@ -88,7 +88,7 @@ def stages(config: Path, names: str) -> list[str]:
 
 
 def spark_submit(master: str, config: Path, names: str) -> None:
-    from jobs.delta_jars import delta_jars
+    from jobs.machine.delta_jars import delta_jars
 
     jars = ",".join(str(jar) for jar in delta_jars())
     code, printed = call(
@@ -133,7 +133,7 @@ def call(command: list[str]) -> tuple[int, str]:
 
 
 def environment() -> dict[str, str]:
-    from jobs.java import java_home
+    from jobs.machine.java import java_home
 
     return {
         **os.environ,
@@ -173,7 +173,7 @@ _DEPLOY = "org.apache.spark.deploy"
 @contextmanager
 def connect_server() -> Iterator[str]:
     """A Spark Connect server with two cores and Delta; its address."""
-    from jobs.sessions import spark_conf
+    from jobs.machine.sessions import spark_conf
     from pipelines.config import SparkConfig
 
     port = free_port()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import SourceConfig
+from pipelines.config.published import BBH_FILES
 from pipelines.datasets.problem import Row, Unreadable, lacking
-from pipelines.datasets.published import BBH_FILES
 from pipelines.datasets.records import NAME, choice, json_list, problems, records
 from pipelines.errors import InputError
 

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from pipelines.config import SourceConfig
+from pipelines.config.published import MATH_SUBJECTS
 from pipelines.datasets.problem import Row, Unreadable, lacking
-from pipelines.datasets.published import MATH_SUBJECTS
 from pipelines.datasets.records import choice, problems, records
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipelines.config import SourceConfig
+from pipelines.config.published import PUBLISHED
 from pipelines.datasets import (
     apps,
     bbh,
@@ -29,7 +30,6 @@ from pipelines.datasets import (
 )
 from pipelines.datasets.locations import expanded
 from pipelines.datasets.problem import RawProblem, Row, Unreadable
-from pipelines.datasets.published import PUBLISHED
 from pipelines.errors import InputError
 
 MAX_SHOWN = 10

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import SourceConfig
+from pipelines.config.published import PUBLISHED
 from pipelines.datasets import files, hub, parquet
 from pipelines.datasets.problem import Row, Unreadable
-from pipelines.datasets.published import PUBLISHED
 from pipelines.errors import InputError
 
 NAME = "hub_name"

@@ -30,8 +30,8 @@ from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.tables import create_tables, exists, refuse_another_version
+from pipelines.runtime.version import code_version
 from pipelines.stage import ArrowStage, SparkStage, Stage, StreamStage
-from pipelines.version import code_version
 from schemas.table import Table
 
 if TYPE_CHECKING:

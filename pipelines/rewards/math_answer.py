@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
-from pipelines.rewards.echo import is_echo
-from pipelines.rewards.equality import clean, decide
-from pipelines.rewards.extraction import FORMS, WRITTEN, Cut, boxed, boxes, extract, hash_mark
+from pipelines.rewards.answers.echo import is_echo
+from pipelines.rewards.answers.equality import clean, decide
+from pipelines.rewards.answers.extraction import (
+    FORMS,
+    WRITTEN,
+    Cut,
+    boxed,
+    boxes,
+    extract,
+    hash_mark,
+)
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
 
@@ -65,7 +73,7 @@ class MathAnswer:
 
         Several answers come as a row of boxes.
         """
-        from pipelines.rewards.symbolic import NotMathematics
+        from pipelines.rewards.answers.symbolic import NotMathematics
 
         answers = (boxes(answer) if answer.startswith(_BOX) else []) or [answer]
         try:
@@ -81,7 +89,7 @@ class MathAnswer:
         return _verdict_of_all(answers, equal)
 
     def _equals(self, answer: str, wanted: str) -> bool:
-        from pipelines.rewards.symbolic import symbolically_equal
+        from pipelines.rewards.answers.symbolic import symbolically_equal
 
         equal = decide(answer, wanted)
         return symbolically_equal(clean(answer), clean(wanted)) if equal is None else equal
@@ -96,7 +104,7 @@ class MathAnswer:
 
     def warm_up(self) -> None:
         """Load what `examine` needs."""
-        from pipelines.rewards.symbolic import warm_up
+        from pipelines.rewards.answers.symbolic import warm_up
 
         warm_up()
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.rewards.exact_match import ExactMatch
 from pipelines.rewards.math_answer import MathAnswer
-from pipelines.rewards.pool import ScoringPool, num_processors
 from pipelines.rewards.resolve import resolve_reward
 from pipelines.rewards.unit_tests import UnitTests
 from pipelines.rewards.verdict import RewardFunction
+from pipelines.rewards.workers.pool import ScoringPool, num_processors
 from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config import EngineConfig, ModelConfig
 from pipelines.errors import ConfigError
-from pipelines.hardware import native_dtype
+from pipelines.runtime.hardware import native_dtype
 from pipelines.sampling.sampler import Draw, Request, refuse_too_long
 from pipelines.sampling.vllm_environment import bind_cores, without_optional_imports
 from schemas.samples import ENGINE_ERROR, LENGTH, STOP

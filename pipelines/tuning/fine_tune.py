@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.hardware import native_dtype
+from pipelines.runtime.hardware import native_dtype
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
 from pipelines.tuning.checkpoint import save_checkpoint, stored_as
 from pipelines.tuning.greedy import GreedySettings, greedy_solutions

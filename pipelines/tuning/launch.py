@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import StageFailed
-from pipelines.hardware import usable_cores
-from pipelines.progress import Progress
+from pipelines.runtime.hardware import usable_cores
+from pipelines.runtime.progress import Progress
 from pipelines.tuning.job import (
     LOG_FILE,
     PROGRESS_FILE,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import errors
-from pipelines.progress import Task
+from pipelines.runtime.progress import Task
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import StageFailed
-from pipelines.hardware import has_gpu, usable_cores
+from pipelines.runtime.hardware import has_gpu, usable_cores
 from pipelines.tuning.job import PROGRESS_FILE, FineTuneJob
 
 if TYPE_CHECKING:

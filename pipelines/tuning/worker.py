@@ -29,7 +29,7 @@ class _Scoring:
     """Rewards under the configured deadline; workers start when D_val is there to score."""
 
     def __init__(self, job: FineTuneJob) -> None:
-        from pipelines.rewards.pool import ScoringPool
+        from pipelines.rewards.workers.pool import ScoringPool
 
         self._pool = ScoringPool(job.reward, 1) if job.validation_file else None
 

@@ -71,7 +71,7 @@ def workers_of_environment() -> Workers:
     """
     import torch
 
-    from pipelines.hardware import has_gpu
+    from pipelines.runtime.hardware import has_gpu
 
     rank = int(os.environ.get("RANK", "0"))
     world_size = int(os.environ.get("WORLD_SIZE", "1"))

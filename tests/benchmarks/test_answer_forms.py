@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.answer_forms import EQUIVALENT, NEAR_MISS, written
-from pipelines.rewards.equality import decide
+from pipelines.rewards.answers.equality import decide
 
 ANSWERS = [
     "18", "-3", "1500", r"\frac{3}{4}", r"-\frac{7}{3}", "3.25", r"45^\circ", "1, -2", "(1, 2)",

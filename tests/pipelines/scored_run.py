@@ -17,11 +17,11 @@ from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.progress import SilentProgress
-from pipelines.rescore import Rescored, Rescorer, judges_of, rescoring
-from pipelines.score import score
-from pipelines.score_suites import score_suites
+from pipelines.runs.rescore import Rescored, Rescorer, judges_of, rescoring
+from pipelines.runtime.progress import SilentProgress
+from pipelines.scoring.shares import score_suites
 from pipelines.stage import ArrowStage
+from pipelines.stages.score import score
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.table import Table
 from tests.factories import arrow

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipelines.config import RewardConfig, SourceConfig
+from pipelines.config.published import MATH_SUBJECTS, PUBLISHED
 from pipelines.datasets.math_problems import last_box
 from pipelines.datasets.problem import RawProblem
-from pipelines.datasets.published import MATH_SUBJECTS, PUBLISHED
 from pipelines.datasets.read import read
 from pipelines.errors import InputError
 from pipelines.rewards.references import verify_references

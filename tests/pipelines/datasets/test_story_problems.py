@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config_file import load_config
+from pipelines.config.load import load_config
 from pipelines.datasets.story_problems import num_questions, story_problems
 from pipelines.rewards.math_answer import math_answer
 

@@ -5,9 +5,9 @@ import pytest
 from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError
 from pipelines.rewards.exact_match import exact_match
-from pipelines.rewards.pool import ScoringPool
 from pipelines.rewards.resolve import resolve_reward, verifier_version
 from pipelines.rewards.verdict import Verdict
+from pipelines.rewards.workers.pool import ScoringPool
 
 RIGHT, WRONG, NONE = "correct", "wrong", "no_answer"
 

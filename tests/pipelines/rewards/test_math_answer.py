@@ -9,10 +9,10 @@ import pytest
 
 from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError
-from pipelines.rewards.extraction import boxed
+from pipelines.rewards.answers.extraction import boxed
 from pipelines.rewards.math_answer import MathAnswer, math_answer
-from pipelines.rewards.pool import ScoringPool
 from pipelines.rewards.verdict import Verdict
+from pipelines.rewards.workers.pool import ScoringPool
 from tests.real_data import REAL_DATA, needs_real_data
 
 GSM8K = REAL_DATA / "gsm8k" / "test.jsonl"

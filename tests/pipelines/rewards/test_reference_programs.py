@@ -3,7 +3,7 @@ import pytest
 from benchmarks.code_mutations import SWAPPED_BRANCH, mutate
 from benchmarks.code_problems import Solved, apps, human_eval, in_a_fence, mbpp
 from pipelines.config import RewardConfig
-from pipelines.rewards.pool import ScoringPool, num_processors
+from pipelines.rewards.workers.pool import ScoringPool, num_processors
 from tests.real_data import REAL_DATA, needs_real_data
 
 pytestmark = [pytest.mark.slow, needs_real_data]

@@ -6,11 +6,11 @@ import pytest
 
 from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError, MachineError
-from pipelines.rewards.pool import ScoringPool
 from pipelines.rewards.references import reference_passes, verify_references
 from pipelines.rewards.resolve import resolve_reward, verifier_version
 from pipelines.rewards.sandbox import launch
 from pipelines.rewards.unit_tests import UnitTests, unit_tests
+from pipelines.rewards.workers.pool import ScoringPool
 from tests.pipelines.rewards.sandbox.rewards import ASSERTS, SCRIPT
 
 CONFIG = RewardConfig(function="unit_tests", timeout_seconds=4)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.config import RunConfig
-from pipelines.generate import generate
-from pipelines.progress import SilentProgress
+from pipelines.runtime.progress import SilentProgress
 from pipelines.stage import WrittenFile
+from pipelines.stages.generate import generate
 from pipelines.tuning.checkpoint import PolicyRef
 from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
 

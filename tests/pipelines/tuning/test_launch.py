@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
 from pipelines.errors import InputError
-from pipelines.progress import SilentProgress
+from pipelines.runtime.progress import SilentProgress
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
 from pipelines.tuning.launch import fine_tune, worker_command
 from tests.pipelines.tuning.rows import write_job
@@ -76,7 +76,7 @@ def test_a_killed_training_is_resumed_and_leaves_no_process(start: Path, tmp_pat
     improve = EPOCHS.model_copy(update={"max_epochs": 40, "patience": 40})
     job = write_job(tmp_path, start, validation=True, improve=improve)
     code = (
-        "from pathlib import Path; from pipelines.progress import SilentProgress;"
+        "from pathlib import Path; from pipelines.runtime.progress import SilentProgress;"
         "from pipelines.tuning.job import FineTuneJob; from pipelines.tuning.launch import fine_tune;"
         f"job = FineTuneJob.model_validate_json({job.model_dump_json()!r});"
         "fine_tune(job, 21, SilentProgress())"

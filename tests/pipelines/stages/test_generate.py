@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config import RunConfig
+from pipelines.errors import InputError, StageFailed
+from pipelines.runtime.progress import SilentProgress
+from pipelines.sampling.sampler import Draw, Request, Sampler
+from pipelines.sampling.scripted_sampler import ScriptedSampler
+from pipelines.stage import WrittenFile
+from pipelines.stages.generate import SamplerFactory, generate, vllm_sampler
+from pipelines.tuning.checkpoint import PolicyRef
+from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
+from tests.tiny_model import build_tiny_model
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A snapshot of rows in memory."""
+
+    rows: pa.Table
+    iteration: int = 1
+    version: int = 0
+
+    def arrow(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
+        return self.rows.select(columns) if columns else self.rows
+
+    def count(self, where: str | None = None) -> int:
+        return int(self.rows.num_rows)
+
+
+@dataclass(frozen=True)
+class FolderWriter:
+    """Writes Parquet into a folder."""
+
+    folder: Path
+
+    def write(self, rows: pa.Table) -> WrittenFile:
+        name = f"{os.urandom(8).hex()}.parquet"
+        pq.write_table(rows, self.folder / name)
+        return WrittenFile(name, (self.folder / name).stat().st_size, rows.num_rows, "{}")
+
+
+@dataclass(frozen=True)
+class FailingSampler:
+    """Fails in `how` on the first `times` draws of all its processes, then answers."""
+
+    how: str
+    times: int
+    marks: Path
+    inner: ScriptedSampler = field(default_factory=lambda: ScriptedSampler(lambda r, i: "fine"))
+
+    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+        if len(list(self.marks.iterdir())) < self.times:
+            (self.marks / os.urandom(8).hex()).touch()
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.how == "refused":
+                raise InputError("row 7: this prompt cannot be asked")
+            raise RuntimeError("the engine lost its mind")
+        return self.inner.draw(requests)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_cluster() -> Iterator[None]:
+    import ray
+
+    root = Path(__file__).resolve().parents[3]
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(root)}},
+    )
+    yield
+    ray.shutdown()
+
+
+def config(folder: Path, **engine: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "name": "generate",
+            "output": folder,
+            "model": {"max_model_len": 128},
+            "problems": {"sources": [{"kind": "generator", "location": "m:f"}]},
+            "engine": {"chunk_prompts": 4, "kv_cache_gib": 0.25, "max_num_seqs": 16} | engine,
+        }
+    )
+
+
+@dataclass
+class Outcome:
+    groups: list[list[WrittenFile]]
+    rows: pa.Table
+    measures: dict[str, float]
+
+
+def run(
+    folder: Path,
+    prompts: pa.Table,
+    factory: SamplerFactory | None,
+    checkpoint: str = "",
+    committed: pa.Table | None = None,
+    **engine: Any,
+) -> Outcome:
+    policy = PolicyRef("policy", checkpoint)
+    stage = generate(config(folder, **engine), policy, SilentProgress(), lambda: None, factory)
+    (folder / "files").mkdir(exist_ok=True)
+    groups = list(
+        stage.function(
+            Rows(prompts),
+            committed=Rows(committed_table() if committed is None else committed),
+            writer=FolderWriter(folder / "files"),
+        )
+    )
+    files = [pq.read_table(folder / "files" / file.path) for group in groups for file in group]
+    rows = pa.concat_tables(files) if files else pa.table({})
+    return Outcome(groups, rows, stage.measures)
+
+
+def answer(request: Request, index: int) -> str:
+    return f"{request.prompt_id} {index}"
+
+
+def scripted() -> ScriptedSampler:
+    return ScriptedSampler(answer)
+
+
+def prompts(count: int) -> pa.Table:
+    return prompt_table(*(prompt(f"p{number}", seed=10 * number) for number in range(count)))
+
+
+def sampled(rows: pa.Table) -> list[tuple[str, int]]:
+    return sorted(zip(rows["prompt_id"].to_pylist(), rows["index"].to_pylist(), strict=True))
+
+
+def test_every_prompt_gets_its_samples_once_in_files_of_a_chunk(tmp_path: Path) -> None:
+    outcome = run(tmp_path, prompts(5), scripted)
+    assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(5) for index in range(2)]
+    assert sorted(file.num_rows for group in outcome.groups for file in group) == [2, 4, 4]
+    assert pc.count_distinct(outcome.rows["sample_id"]).as_py() == 10
+    assert outcome.measures["tokens"] == 20
+    assert outcome.measures["engine_starts"] == 1
+
+
+def test_a_resumed_stage_asks_only_what_is_not_committed(tmp_path: Path) -> None:
+    outcome = run(tmp_path, prompts(5), scripted, committed=committed_table("p0", "p3"))
+    assert set(outcome.rows["prompt_id"].to_pylist()) == {"p1", "p2", "p4"}
+
+
+def test_a_stage_with_nothing_left_starts_no_engine(tmp_path: Path) -> None:
+    def explode() -> ScriptedSampler:
+        raise AssertionError
+
+    outcome = run(tmp_path, prompts(1), explode, committed=committed_table("p0"))
+    assert outcome.groups == []
+
+
+@pytest.mark.parametrize("how", ["killed", "raises"])
+def test_a_dead_engine_is_started_again_and_its_chunk_drawn_again(tmp_path: Path, how: str) -> None:
+    (tmp_path / "marks").mkdir()
+    outcome = run(
+        tmp_path,
+        prompts(5),
+        partial(FailingSampler, how, 1, tmp_path / "marks"),
+        max_restarts=1,
+        max_num_seqs=1,
+    )
+    assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(5) for index in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("killed", "engine"), ("raises", "the engine lost its mind")]
+)
+def test_an_engine_that_dies_too_often_fails_the_stage_with_its_last_words(
+    tmp_path: Path, how: str, why: str
+) -> None:
+    (tmp_path / "marks").mkdir()
+    factory = partial(FailingSampler, how, 99, tmp_path / "marks")
+    with pytest.raises(StageFailed, match=why) as failure:
+        run(tmp_path, prompts(2), factory, max_restarts=1, max_num_seqs=1)
+    assert "generate-policy.log" in str(failure.value)
+    assert len(list((tmp_path / "marks").iterdir())) == 2
+
+
+def test_what_the_sampler_refuses_is_not_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    factory = partial(FailingSampler, "refused", 99, tmp_path / "marks")
+    with pytest.raises(InputError, match="row 7: this prompt cannot be asked"):
+        run(tmp_path, prompts(2), factory, max_restarts=3)
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+
+
+def test_an_engine_that_does_not_start_fails_the_stage(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"generate-policy\.log"):
+        run(tmp_path, prompts(2), None, checkpoint=str(tmp_path / "nowhere"))
+
+
+def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
+    checkpoint = build_tiny_model(tmp_path / "model")
+    asked = prompt_table(
+        *(prompt(f"p{n}", seed=10 * n, num_samples=3, stop=[]) for n in range(5)),
+        prompt("greedy", decoding="greedy", temperature=0.0, top_k=0, num_samples=1, stop=[]),
+        prompt("long", text="x" * 200, num_samples=2),
+    )
+    outcome = run(tmp_path, asked, None, str(checkpoint))
+    rows = {(row["prompt_id"], row["index"]): row for row in outcome.rows.to_pylist()}
+    assert len(rows) == outcome.rows.num_rows == 5 * 3 + 1 + 2
+    for (prompt_id, index), row in rows.items():
+        if prompt_id == "long":
+            assert (row["finish_reason"], row["num_prompt_tokens"]) == ("prompt_too_long", 200)
+            assert row["log_probability"] is None
+            continue
+        assert row["finish_reason"] in ("stop", "length")
+        assert 1 <= row["num_tokens"] <= 8
+        assert row["log_probability"] < 0
+        assert row["seed"] == (1000 if prompt_id == "greedy" else 10 * int(prompt_id[1:])) + index
+    log = tmp_path / "runs" / "generate" / "logs" / "generate-policy.log"
+    assert "vllm" in log.read_text().lower()
+
+
+def marked_vllm(marks: Path, checkpoint: str, config: RunConfig) -> Sampler:
+    """A vLLM engine that leaves a file named like its process."""
+    (marks / str(os.getpid())).touch()
+    return vllm_sampler(checkpoint, config.model, config.engine)
+
+
+def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None:
+    marks, files = tmp_path / "marks", tmp_path / "files"
+    marks.mkdir()
+    files.mkdir()
+    checkpoint = str(build_tiny_model(tmp_path / "model"))
+    settings = config(tmp_path, max_restarts=1, max_num_seqs=4)
+    stage = generate(
+        settings,
+        PolicyRef("policy", checkpoint),
+        SilentProgress(),
+        lambda: None,
+        partial(marked_vllm, marks, checkpoint, settings),
+    )
+    groups = stage.function(
+        Rows(prompts(40)), committed=Rows(committed_table()), writer=FolderWriter(files)
+    )
+    written = [*next(groups)]
+    (process,) = marks.iterdir()
+    os.kill(int(process.name), signal.SIGKILL)
+    written += [file for group in groups for file in group]
+    rows = pa.concat_tables([pq.read_table(files / file.path) for file in written])
+    assert sampled(rows) == sorted((f"p{n}", index) for n in range(40) for index in range(2))
+    assert len(list(marks.iterdir())) == stage.measures["engine_starts"] == 2
