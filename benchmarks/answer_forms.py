@@ -1,8 +1,8 @@
-r"""An answer written otherwise, and answers that look like it and are wrong.
+r"""Other spellings of an answer, and near misses: wrong answers that look like it.
 
-Each rule takes the text of a MATH or GSM8K answer and gives another text, or None where it does not
-apply. The rules know nothing of the checker: they change text in ways whose effect on the value is
-known beforehand, and leave alone what they cannot be sure of.
+Each rule takes the text of a MATH or GSM8K answer and returns another text, or None where it does
+not apply. The rules share no code with the checker: they change text in ways whose effect on the
+value is known beforehand, and skip answers for which it is not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _number(text: str) -> Fraction | None:
 
 
 def _items(text: str) -> list[str] | None:
-    """The members of a bare list of numbers."""
+    """The members of a list of numbers without brackets."""
     parts = text.split(",")
     plain = len(parts) > 1 and all(_ITEM.fullmatch(part) for part in parts)
     if not plain or re.fullmatch(r"[0-9]{1,3}(?:,[0-9]{3})+", text):
@@ -228,14 +228,14 @@ EQUIVALENT: dict[str, Rule] = {
     "bmatrix": lambda text: _changed(text, text.replace("pmatrix", "bmatrix")),
     "text to words": _spoken,
 }
-"""Ways to write the same answer."""
+"""Rules that keep the answer's value."""
 
 
 # --- near misses -----------------------------------------------------------------------------
 
 
 def _bumped(text: str) -> str | None:
-    """The last whole number one higher; exponents and indices too."""
+    """The last whole number plus one, also if it is an exponent or an index."""
     found = list(re.finditer(r"[0-9]+", text))
     if not found:
         return None
@@ -272,7 +272,7 @@ def _inner_sign(text: str) -> str | None:
 
 
 def _rounded(text: str) -> str | None:
-    """Four digits of a fraction that does not end, or of a root that is no whole number."""
+    """A fraction without a finite decimal, or an irrational root, rounded to four places."""
     parts = _fraction(text)
     if parts and _as_decimal(text) is None and parts[1] % parts[2]:
         return f"{parts[0]}{parts[1] / parts[2]:.4f}"
@@ -358,7 +358,7 @@ def _of_number(before: str, after: str) -> Rule:
 
 
 def _joined_mixed(text: str) -> str | None:
-    """The whole part of a mixed number written on to the numerator."""
+    """A mixed number whose whole part has become digits of the numerator."""
     mixed = _mixed(text)
     match = re.fullmatch(r"(-?[0-9]+)\\frac\{([0-9]+)\}\{([0-9]+)\}", mixed or "")
     joined = rf"\frac{{{match[1]}{match[2]}}}{{{match[3]}}}" if match else text
@@ -411,7 +411,7 @@ NEAR_MISS: dict[str, Rule] = {
     "equation of itself": lambda text: f"{text} = {text}+1" if _INTEGER.fullmatch(text) else None,
     "another word": _other_word,
 }
-"""Ways to be wrong that look right."""
+"""Rules that change the answer's value."""
 
 
 def written(answer: str, rules: dict[str, Rule]) -> Iterator[tuple[str, str]]:

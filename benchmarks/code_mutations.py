@@ -1,4 +1,4 @@
-"""Programs made wrong in one place: off by one, a wrong constant, a branch swapped."""
+"""Programs broken in one place: off by one, a wrong constant, or a swapped branch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHER_BOUND: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 
 def mutate(program: str, kind: str) -> str | None:
-    """The program with one place of a kind changed, chosen by its text; None if it has none."""
+    """The program with one place changed, chosen by a hash of its text; None if it has no such place."""
     tree = ast.parse(program)
     places = _places(tree, kind)
     if not places:
@@ -28,13 +28,13 @@ def mutate(program: str, kind: str) -> str | None:
 
 
 def _places(tree: ast.Module, kind: str) -> list[ast.AST]:
-    said = {
+    statements = {
         id(node.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     is_place = {OFF_BY_ONE: _has_bound, WRONG_CONSTANT: _has_constant, SWAPPED_BRANCH: _has_branch}
-    return [node for node in ast.walk(tree) if id(node) not in said and is_place[kind](node)]
+    return [node for node in ast.walk(tree) if id(node) not in statements and is_place[kind](node)]
 
 
 def _has_bound(node: ast.AST) -> bool:

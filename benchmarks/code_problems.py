@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Solved(NamedTuple):
-    """A problem's tests, and a program that should pass them."""
+    """A problem's tests and a program that should pass them."""
 
     name: str
     reference: str
@@ -33,7 +33,7 @@ def mbpp(folder: Path) -> list[Solved]:
 
 
 def apps(folder: Path) -> list[Solved]:
-    """Every human solution of APPS's training problems that are here in full."""
+    """Every human solution of the APPS training problems in the folder."""
     return [
         Solved(f"APPS/{row['problem_id']}/{number}", _apps_reference(row), program)
         for row in _lines(folder / "apps" / "coderl_train5.jsonl")
@@ -42,7 +42,7 @@ def apps(folder: Path) -> list[Solved]:
 
 
 def apps_generated(folder: Path) -> list[tuple[Solved, dict[str, Any]]]:
-    """Programs that a model wrote for these problems, with what CodeRL recorded of each."""
+    """Programs that a model wrote for these problems, with CodeRL's record of each."""
     return [
         (Solved(f"APPS/{row['problem_id']}/g{i}", _apps_reference(row), given["code"]), given)
         for row in _lines(folder / "apps" / "coderl_train5.jsonl")
@@ -51,7 +51,7 @@ def apps_generated(folder: Path) -> list[tuple[Solved, dict[str, Any]]]:
 
 
 def in_a_fence(program: str) -> str:
-    """A program as a solution would show it."""
+    """A program as a solution that states it."""
     return f"```python\n{program}\n```"
 
 

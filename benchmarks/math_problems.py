@@ -1,4 +1,4 @@
-"""The public mathematics problems that the benchmarks of `math_answer` read."""
+"""Public mathematics problems for the benchmarks of `math_answer`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = Path(os.environ.get("RESTEM_TEST_DATA", Path(__file__).parents[2] / "shar
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem with its human solution and the answer in it; the answer may be empty."""
+    """A problem with its human solution and the answer stated there, which may be empty."""
 
     name: str
     subject: str
@@ -25,19 +25,23 @@ class Problem:
 
 
 def math(folder: Path = DATA) -> list[Problem]:
-    """MATH: 7,500 for training and 5,000 for tests."""
-    rows = [row for part in ("train", "test") for row in _rows(folder / f"math/{part}.jsonl.gz")]
+    """MATH: 7,500 training problems and 5,000 test problems."""
+    return [p for part in ("train", "test") for p in math_split(folder / f"math/{part}.jsonl.gz")]
+
+
+def math_split(path: Path) -> list[Problem]:
+    """A split of MATH: a JSONL file (or .gz) with `problem`, `type` and `solution`."""
     return [
         Problem(
-            row["unique_id"], row["type"], row["problem"], row["solution"],
+            row.get("unique_id", ""), row["type"], row["problem"], row["solution"],
             (boxed(row["solution"]) or "").strip(),
         )
-        for row in rows
+        for row in _rows(path)
     ]  # fmt: skip
 
 
 def math_500(folder: Path = DATA) -> list[Problem]:
-    """MATH-500, with the answers that its makers corrected by hand."""
+    """MATH-500, with the answers that its authors corrected by hand."""
     rows = _rows(folder / "math/math500_prm800k_test.jsonl")
     return [
         Problem(
@@ -48,7 +52,7 @@ def math_500(folder: Path = DATA) -> list[Problem]:
 
 
 def gsm8k(folder: Path = DATA) -> list[Problem]:
-    """GSM8K: 7,473 for training and 1,319 for tests."""
+    """GSM8K: 7,473 training problems and 1,319 test problems."""
     return [
         Problem(f"{part}/{number}", "gsm8k", row["question"], row["answer"],
                 (hash_mark(row["answer"]) or "").strip())

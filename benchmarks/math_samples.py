@@ -1,28 +1,25 @@
-"""Samples as a model would draw them for MATH, made from the data set's own solutions.
+"""Synthetic samples for MATH, made from its human solutions to resemble a model's.
 
-For each problem some samples are right and some wrong, in a share of the problem's own. A right one
-is the reference solution with another opening and some sentences left out, so that long solutions
-are hardly ever equal and short ones are now and then; its answer is written as it is or in another
-way. A wrong one ends in one of a few answers that keep coming back, as a model's do: another
-problem's answer of the same subject, or a near miss of the right one. Some are cut off, and some
-state no answer.
+Each problem has its own share of correct samples. A correct one is the human solution with another
+opening and some sentences left out, so that long solutions are hardly ever equal and short ones
+sometimes are; its answer is in the original or another spelling. A wrong one ends in one of a few
+recurring answers, as a model's do: the answer of another problem of the subject, or a near miss.
+Some are cut off, and some state no answer.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.rewards.answers.extraction import boxed
+from benchmarks.math_problems import Problem, math_split
 
-_SHARE_CUT, _SHARE_SILENT, _SHARE_REWRITTEN = 0.04, 0.03, 0.15
+_SHARE_CUT, _SHARE_SILENT, _SHARE_RESPELLED = 0.04, 0.03, 0.15
 _SHARE_LEFT_OUT = 0.15
-"""Of the sentences before the answer's."""
+"""Share of the sentences before the answer's."""
 _OPENINGS = (
     "",
     "First, note the following. ",
@@ -34,17 +31,7 @@ _OPENINGS = (
     "Here is one way to do it. ",
 )
 _NUM_WRONG = 6
-"""Different wrong answers of a problem; the first comes back most."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem of MATH."""
-
-    question: str
-    subject: str
-    solution: str
-    answer: str
+"""Distinct wrong answers per problem, the most frequent first."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +45,8 @@ class Sample:
 
 
 def read_math(path: Path, limit: int) -> list[Problem]:
-    """The first problems of a JSONL file (or .gz) of `problem`, `type` and `solution`."""
-    content = path.read_bytes()
-    text = gzip.decompress(content) if path.suffix == ".gz" else content
-    rows = [json.loads(line) for line in text.splitlines()[:limit]]
-    return [
-        Problem(row["problem"], row["type"], row["solution"], answer)
-        for row in rows
-        if (answer := (boxed(row["solution"]) or "").strip())
-    ]
+    """Those of the first `limit` problems of a split of MATH that have an answer."""
+    return [problem for problem in math_split(path)[:limit] if problem.answer]
 
 
 def draw(problems: list[Problem], num_samples: int, seed: int) -> Iterator[Sample]:
@@ -80,8 +60,8 @@ def draw(problems: list[Problem], num_samples: int, seed: int) -> Iterator[Sampl
         for index in range(num_samples):
             answer = wrong[min(int(rng.expovariate(0.7)), _NUM_WRONG - 1)]
             if rng.random() < share:
-                rewritten = rng.random() < _SHARE_REWRITTEN
-                answer = _rewritten(problem.answer) if rewritten else problem.answer
+                respelled = rng.random() < _SHARE_RESPELLED
+                answer = _respelled(problem.answer) if respelled else problem.answer
             text, finish_reason = _worded(problem, answer, rng)
             yield Sample(number, index, text, finish_reason)
 
@@ -100,8 +80,7 @@ def _one_more(answer: str) -> str:
     return re.sub(r"\d+", lambda found: str(int(found[0]) + 1), answer, count=1)
 
 
-def _rewritten(answer: str) -> str:
-    """The same answer in another writing."""
+def _respelled(answer: str) -> str:
     if r"\frac" in answer:
         return answer.replace(r"\frac", r"\dfrac")
     return answer.replace(",", ", ") if "," in answer else f" {answer} "

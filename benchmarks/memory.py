@@ -1,4 +1,4 @@
-"""What a process and all that it started hold in memory."""
+"""Memory of a process and its descendants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class PeakMemory:
-    """Watches this process and its descendants while it lasts; `gib` is the peak of their sum."""
+    """Watches this process and its descendants inside a `with` block; `gib` is their peak sum."""
 
     def __init__(self, every: float = 1.0) -> None:
         self.gib = 0.0
@@ -38,7 +38,7 @@ class PeakMemory:
 
 
 def descendants(root: int) -> set[int]:
-    """The process, its children and theirs, and all of their sessions' and groups' processes."""
+    """The ids of a process and of all processes that it started, directly or indirectly."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -56,7 +56,7 @@ def descendants(root: int) -> set[int]:
 
 
 def private_bytes(pid: int) -> int:
-    """Resident memory of a process, what it shares counted by its share."""
+    """Proportional set size of a process: pages it shares count by its share."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:

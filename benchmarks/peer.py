@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 
+from math_verify import parse, verify
+
 from schemas.rewards import CORRECT
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 
 def math_verify_verdict(solution: str, reference: str) -> str:
-    """Its verdict on a solution that states its answer in a box: `correct` or `not correct`.
+    """math-verify's verdict on a solution with a boxed answer: `correct` or `not correct`.
 
-    Its own timeouts are alarms: they work because a benchmark calls it in the main thread.
+    Its timeouts are alarms: they work because benchmarks call it in the main thread.
     """
-    from math_verify import parse, verify
-
     try:
         wanted = parse(rf"\boxed{{{reference}}}")
         equal = verify(wanted, parse(solution))
-    except Exception:  # noqa: BLE001 - what it raises is no verdict of correct
+    except Exception:  # noqa: BLE001 - whatever it raises, it has not found the answer correct
         return "not correct"
     return CORRECT if equal else "not correct"

@@ -1,9 +1,9 @@
-"""Where the seconds of a quickstart go: a stage a row, and the overhead as a share.
+"""Seconds per stage of a quickstart run, and the share of overhead.
 
     python -m benchmarks.quickstart_profile [CONFIG] [--seeds 0 1 2]
 
-Runs the configuration once a seed in a fresh lake, through the same command that a user types, and
-prints what each stage took from `stages`. Overhead is the wall time that is neither `generate` nor
+Runs the configuration once per seed in a new lake, through the same command that a user types, and
+prints the seconds that `stages` has for each stage. Overhead is the wall time outside `generate` and
 `improve`: process and session starts, Spark's stages, checks, commits, tracking, the report.
 """
 
@@ -30,14 +30,19 @@ _WORK = ("generate", "improve")
 
 @dataclass(frozen=True)
 class Profile:
-    """One run: wall seconds, peak memory in GiB, seconds by stage, test greedy by iteration."""
+    """Measurements of one run."""
 
     seed: int
     wall: float
+    """Seconds."""
     peak_gib: float
+    """Peak memory of all the run's processes."""
     seconds: dict[str, float]
+    """By stage, over all iterations."""
     greedy: list[float]
+    """Greedy accuracy on the test split by iteration."""
     tokens_per_second: list[float]
+    """Output tokens of generate by iteration."""
 
     @property
     def overhead(self) -> float:
@@ -59,7 +64,7 @@ def main() -> None:
 
 
 def profile(config: Path, seed: int) -> Profile:
-    """One run in a folder of its own, which is removed afterwards."""
+    """Measure one run in a folder of its own, which is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="restem-profile-"))
     name = f"profile-{seed}"
     settings = {
@@ -78,13 +83,12 @@ def profile(config: Path, seed: int) -> Profile:
         wall = time.monotonic() - started
         if process.returncode:
             raise SystemExit(process.returncode)
-        reader = LakeReader(Location(str(folder / "lake")))
-        return _read(reader, seed, wall, peak)
+        return _profile(LakeReader(Location(str(folder / "lake"))), seed, wall, peak)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(reader: LakeReader, seed: int, wall: float, peak: float) -> Profile:
+def _profile(reader: LakeReader, seed: int, wall: float, peak: float) -> Profile:
     stages = reader.arrow("stages").to_pylist()
     seconds: dict[str, float] = {}
     for row in stages:
@@ -94,15 +98,15 @@ def _read(reader: LakeReader, seed: int, wall: float, peak: float) -> Profile:
         for row in sorted(stages, key=lambda row: row["iteration"])
         if row["stage"] == "generate"
     ]
-    greedy = reader.sql(
+    evaluations = reader.rows(
         "SELECT value FROM evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy' "
         "ORDER BY iteration"
     )
-    return Profile(seed, wall, peak, seconds, greedy.column("value").to_pylist(), speeds)
+    return Profile(seed, wall, peak, seconds, [row["value"] for row in evaluations], speeds)
 
 
 def _peak_memory(process: subprocess.Popen[bytes]) -> float:
-    """Largest sum of the resident, unshared memory of all the run's processes, in GiB."""
+    """The maximum resident, unshared memory of all the run's processes together, in GiB."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, sum(private_bytes(pid) for pid in descendants(process.pid)))

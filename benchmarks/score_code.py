@@ -1,10 +1,10 @@
-"""`unit_tests` beside HumanEval's own way, one fresh interpreter for each program.
+"""Speed of `unit_tests` compared with HumanEval's own harness, one new interpreter per program.
 
     python -m benchmarks.score_code DATA [--problems N] [--repeats R] [--sandbox KIND]
 
-Both judge the reference solutions of HumanEval and MBPP, in turns, in one process on one processor,
-one program at a time. HumanEval's way has no isolation: each program and its tests are one file for
-`python -c`. Wall time is what a user waits; processor time is what is left of it on an idle machine.
+Both score the reference solutions of HumanEval and MBPP, in turns, in one process on one processor,
+one program at a time. HumanEval's harness has no isolation: each program and its tests are one file
+for `python -c`. Wall time depends on the machine's load; processor time does not.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pipelines.runtime.hardware import memory_gib, processor
 from schemas.rewards import CORRECT
 
 _SLOW = {"MBPP/123", "HumanEval/75"}
-"""Seconds of arithmetic each: they would measure that."""
+"""Left out: each computes for seconds, which would dominate the rates."""
 _SECONDS = 30.0
 
 
 class Rate(NamedTuple):
-    """Programs a second of wall time, of processor time, and how many passed."""
+    """Programs per second of wall time and of processor time, and the number that passed."""
 
     wall: float
     processor: float
@@ -38,7 +38,7 @@ class Rate(NamedTuple):
 
 
 def main() -> None:
-    """Measure in turns, print."""
+    """Measure both in turns and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--problems", type=int, default=400)
@@ -54,33 +54,33 @@ def main() -> None:
     print(f"{len(problems)} programs, load {os.getloadavg()[0]:.1f}")
     ours, theirs = [], []
     for _ in range(parsed.repeats):
-        ours.append(measure(problems, lambda rows: judge_all(with_sandbox, rows)))
+        ours.append(measure(problems, lambda rows: score_all(with_sandbox, rows)))
         theirs.append(measure(problems, run_alone))
     _show("unit_tests", ours, len(problems))
-    _show("a fresh interpreter each", theirs, len(problems))
+    _show("a new interpreter per program", theirs, len(problems))
     pairs = list(zip(ours, theirs, strict=True))
-    _show_ratio("wall", [mine.wall / its.wall for mine, its in pairs])
-    _show_ratio("processor", [mine.processor / its.processor for mine, its in pairs])
+    _show_ratio("wall", [our.wall / their.wall for our, their in pairs])
+    _show_ratio("processor", [our.processor / their.processor for our, their in pairs])
 
 
-def measure(problems: Sequence[Solved], judge: Callable[[Sequence[Solved]], int]) -> Rate:
-    """The rate of judging problems."""
+def measure(problems: Sequence[Solved], score: Callable[[Sequence[Solved]], int]) -> Rate:
+    """The rate of scoring problems."""
     start, used = time.monotonic(), _processor_seconds()
-    passed = judge(problems)
+    passed = score(problems)
     wall, used = time.monotonic() - start, _processor_seconds() - used
     return Rate(len(problems) / wall, len(problems) / used, passed)
 
 
-def judge_all(reward: UnitTests, problems: Sequence[Solved]) -> int:
-    """The number that pass. The sandboxes' start and end are part of it."""
+def score_all(reward: UnitTests, problems: Sequence[Solved]) -> int:
+    """The number that pass. Includes the start and end of the sandboxes."""
     reward.warm_up()
     verdicts = [reward(in_a_fence(p.program), p.reference).verdict for p in problems]
-    reward.close()  # their processor time counts here once they have ended
+    reward.close()  # their processor time is counted once they have ended
     return verdicts.count(CORRECT)
 
 
 def run_alone(problems: Sequence[Solved]) -> int:
-    """The number that pass, each in an interpreter of its own."""
+    """The number that pass, each in a new interpreter."""
     codes = [
         subprocess.run(
             [sys.executable, "-c", as_one_program(problem)],
@@ -93,9 +93,9 @@ def run_alone(problems: Sequence[Solved]) -> int:
     return codes.count(0)
 
 
-def _choose(problems: list[Solved], most: int) -> list[Solved]:
+def _choose(problems: list[Solved], maximum: int) -> list[Solved]:
     short = [problem for problem in problems if problem.name not in _SLOW]
-    return short[:: max(1, -(-len(short) // most))]
+    return short[:: max(1, -(-len(short) // maximum))]
 
 
 def _processor_seconds() -> float:
@@ -103,12 +103,12 @@ def _processor_seconds() -> float:
     return now.user + now.system + now.children_user + now.children_system
 
 
-def _show(name: str, rates: list[Rate], asked: int) -> None:
-    passed = ", ".join(sorted({f"{rate.passed} of {asked} pass" for rate in rates}))
+def _show(name: str, rates: list[Rate], num_programs: int) -> None:
+    passed = ", ".join(sorted({f"{rate.passed} of {num_programs} pass" for rate in rates}))
     for clock in ("wall", "processor"):
         values = sorted(getattr(rate, clock) for rate in rates)
         print(
-            f"{name}: {median(values):.1f} programs a second of {clock} time "
+            f"{name}: {median(values):.1f} programs per second of {clock} time "
             f"({values[0]:.1f} to {values[-1]:.1f}); {passed}"
         )
 

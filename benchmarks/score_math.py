@@ -1,16 +1,16 @@
-"""Solutions a second: `math_answer` as it is used against math-verify, in one process, on one set.
+"""Solutions per second: `math_answer` in a scoring pool compared with math-verify alone.
 
     python -m benchmarks.score_math [--pairs 100000] [--peer 2000] [--repeats 3] [--workers 2]
 
-Pairs are made from MATH as one iteration of sampling makes them: 32 solutions a problem. A problem
-has a rate of right solutions, drawn evenly from 0 to 1; right ones state its answer, a fifth of them
-written otherwise; wrong ones state one of up to eight wrong answers of the problem (a near miss or
-the answer of another problem of the subject), the first of them the oftenest (1/rank). The text
-before the answer is the human solution's, so that every solution costs what real ones cost to read.
+Pairs are made from MATH to resemble one iteration of sampling: 32 solutions per problem. A problem's
+share of correct solutions is uniform between 0 and 1; correct ones state its answer, a fifth of them
+in another spelling; wrong ones state one of up to eight wrong answers of the problem (a near miss or
+the answer of another problem of the subject), with a frequency of 1/rank. The text before the answer
+is the human solution's, so that every solution takes as long to read as a real one.
 
-`math_answer` scores all pairs in a scoring pool, with fresh workers each time; math-verify judges a
-random `--peer` of them, another each time, one call a solution. Both rates are printed for every
-repeat, taken in turns, and so is how often the two agree on what both have judged.
+`math_answer` scores all pairs in a scoring pool with new workers; math-verify scores a random sample
+of `--peer` pairs, one call per solution. They take turns, with another sample in each repeat. Printed
+are both rates of each repeat, and how often the two agree on the pairs that both have scored.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks.answer_forms import EQUIVALENT, NEAR_MISS, written
 from benchmarks.math_problems import Problem, math
 from benchmarks.peer import math_verify_verdict
 from pipelines.config import RewardConfig
+from pipelines.rewards.answers import equality, structures
 from pipelines.rewards.workers.pool import ScoringPool
 from schemas.rewards import CORRECT
 
@@ -34,10 +35,10 @@ Pair = tuple[str, str]
 
 
 def main() -> None:
-    """Make the pairs, judge them both ways, print."""
+    """Make the pairs, score them both ways, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=100_000)
-    parser.add_argument("--peer", type=int, default=2_000, help="pairs for math-verify a repeat")
+    parser.add_argument("--peer", type=int, default=2_000, help="pairs for math-verify per repeat")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parsed = parser.parse_args()
@@ -45,9 +46,11 @@ def main() -> None:
     answers = {(solution.rsplit("\\boxed{", 1)[1], reference) for solution, reference in pairs}
     print(
         f"{len(pairs):,} pairs, {len(set(pairs)):,} distinct, {len(answers):,} distinct answers; "
-        f"{statistics.mean(len(solution) for solution, _ in pairs):.0f} characters a solution"
+        f"{statistics.mean(len(solution) for solution, _ in pairs):.0f} characters per solution"
     )
-    math_verify_verdict("\\boxed{\\sqrt{4}}", "2")  # its imports are not timed, nor are ours
+    math_verify_verdict(
+        "\\boxed{\\sqrt{4}}", "2"
+    )  # its first call loads a parser, which is not timed
     choose, ours, theirs = random.Random(SEED), [], []
     for repeat in range(parsed.repeats):
         rate, verdicts = _our_rate(pairs, parsed.workers)
@@ -61,7 +64,7 @@ def main() -> None:
 
 
 def make_pairs(number: int) -> list[Pair]:
-    """(solution, reference) pairs as one iteration of sampling makes them; always the same."""
+    """(solution, reference) pairs that resemble one iteration of sampling; always the same."""
     choose = random.Random(SEED)
     problems = [problem for problem in math() if problem.answer]
     subjects: dict[str, list[str]] = defaultdict(list)
@@ -99,20 +102,13 @@ def _wrong_answers(problem: Problem, subject: list[str], choose: random.Random) 
 
 
 def _our_rate(pairs: list[Pair], workers: int) -> tuple[float, list[str]]:
-    _forget()
+    equality._read.cache_clear()  # as in a new process
+    structures.read_form.cache_clear()
     with ScoringPool(RewardConfig(), workers) as pool:
         start = time.perf_counter()
         scored = pool.score(pairs)
         seconds = time.perf_counter() - start
     return len(pairs) / seconds, [given.verdict.verdict for given in scored]
-
-
-def _forget() -> None:
-    """Empty what an earlier repeat has left in this process."""
-    from pipelines.rewards.answers import equality, structures
-
-    equality._read.cache_clear()
-    structures.read_form.cache_clear()
 
 
 def _peer_rate(pairs: list[Pair]) -> tuple[float, list[str]]:

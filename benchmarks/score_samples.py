@@ -1,10 +1,10 @@
-"""One iteration of MATH at the paper's scale through the score stage: 7,500 problems x 32 samples.
+"""Speed of the score stage for one MATH iteration at the paper's scale: 7,500 problems x 32 samples.
 
     python -m benchmarks.score_samples MATH_TRAIN.jsonl[.gz] [--way pool|ray]
 
 The samples (see benchmarks/math_samples.py) are committed to a lake in a temporary folder; the stage
-reads them there, scores them, and its files are committed as a run's are. Only the expectations are
-left out. `pool` scores in this process, as few samples are; `ray` through Ray Data, as many are.
+reads and scores them there, and its files are committed as in a run, but without the expectations.
+`pool` scores in this process, as a run does with few samples; `ray` through Ray Data.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pipelines.stages.score as scoring
-from benchmarks.math_samples import Problem, draw, read_math
+import pyarrow as pa
+
+from benchmarks.math_problems import Problem
+from benchmarks.math_samples import draw, read_math
 from benchmarks.memory import PeakMemory
 from jobs.machine.sessions import ray_session
 from pipelines.config import LakeConfig, ProblemsConfig, RayConfig, RunConfig, SourceConfig
@@ -29,15 +31,17 @@ from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.tables import create_tables
-from pipelines.rewards.workers.pool import num_processors
 from pipelines.runtime.hardware import memory_gib, processor
 from pipelines.runtime.progress import LineProgress
 from pipelines.runtime.version import code_version
+from pipelines.scoring import score_chunks
+from pipelines.stage import StageContext
+from pipelines.stages.score import score
 from schemas import PROMPTS, REWARDS, SAMPLES
 from schemas.table import Column, ColumnType, Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pyspark.sql import SparkSession
 
 _RUN = "benchmark"
 _ANY = {
@@ -49,60 +53,72 @@ _ANY = {
     ColumnType.STRINGS: [],
     ColumnType.TIMESTAMP: datetime(2026, 1, 1, tzinfo=UTC),
 }
-"""What columns that the stage does not read hold."""
+"""Fillers for the columns that the stage does not read."""
 
 
 def main() -> None:
-    """Make the samples, score them, print."""
+    """Make the samples, score them and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("math", type=Path, help="the training split, JSONL or JSONL.gz")
     parser.add_argument("--way", choices=("pool", "ray"), default="pool")
     parser.add_argument("--problems", type=int, default=7_500)
-    parser.add_argument("--samples", type=int, default=32, help="samples a problem")
+    parser.add_argument("--samples", type=int, default=32, help="samples per problem")
     parsed = parser.parse_args()
     machine = processor()
-    print(f"{machine.name}, {num_processors()} cores, {memory_gib():.0f} GiB")
+    print(f"{machine.name}, {machine.cores} cores, {memory_gib():.0f} GiB")
     print(f"restem {code_version()}, {parsed.way}")
     with tempfile.TemporaryDirectory(prefix="restem-score-") as folder:
         config = _config(folder)
         create_tables(Location.of(config.lake), config.lake)
         samples, prompts = _write(config, read_math(parsed.math, parsed.problems), parsed.samples)
-        if parsed.way == "pool":
-            scoring.LOCAL_SAMPLES = samples.count()
-        else:
-            scoring.LOCAL_SAMPLES = 0
+        score_chunks.LOCAL_SAMPLES = samples.count() if parsed.way == "pool" else 0
         _measure(config, samples, prompts)
 
 
 def _measure(config: RunConfig, samples: TableSnapshot, prompts: TableSnapshot) -> None:
     writer = _writer(REWARDS, config)
-    ray_seconds: list[float] = []
     with ExitStack() as stack:
-
-        def start_ray() -> None:
-            began = time.monotonic()
-            stack.enter_context(ray_session(RayConfig(num_cpus=num_processors())))
-            ray_seconds.append(time.monotonic() - began)
-
-        stage = scoring.score(config, LineProgress(every=30), start_ray)
+        ray = _Ray(stack, processor().cores)
+        context = StageContext(ray, LineProgress(every=30), config.folder)
         committed = current(writer.location, REWARDS, _RUN, 0)
         peak = stack.enter_context(PeakMemory())
         began = time.monotonic()
-        groups = stage.function(samples, prompts, committed=committed, writer=writer)
+        groups = score(config, 0).function(
+            context, samples, prompts, committed=committed, writer=writer
+        )
         for number, files in enumerate(groups, 1):
             commit(writer, files, "append", ("restem/benchmark", number), {})
         seconds = time.monotonic() - began
-    _show(stage.measures, seconds, ray_seconds, peak.gib)
+    _show(context.measures, seconds, ray.seconds, peak.gib)
+
+
+class _Ray:
+    """Starts Ray for the stage, and measures how long that takes."""
+
+    def __init__(self, stack: ExitStack, num_cpus: int) -> None:
+        self.seconds: float | None = None
+        self._stack = stack
+        self._num_cpus = num_cpus
+
+    def start_ray(self) -> None:
+        began = time.monotonic()
+        self._stack.enter_context(ray_session(RayConfig(num_cpus=self._num_cpus)))
+        self.seconds = time.monotonic() - began
+
+    def spark(self) -> SparkSession:
+        raise AssertionError("scoring needs no Spark")
 
 
 def _show(
-    measures: dict[str, float], seconds: float, ray_seconds: list[float], peak: float
+    measures: dict[str, float], seconds: float, ray_seconds: float | None, peak: float
 ) -> None:
-    started = f" (Ray's start: {ray_seconds[0]:.0f} s of it)" if ray_seconds else ""
+    started = "" if ray_seconds is None else f" (of which {ray_seconds:.0f} s for Ray's start)"
     rate = measures["samples"] / seconds
-    print(f"\n{measures['samples']:,.0f} samples in {seconds:.0f} s{started}: {rate:,.0f} a second")
+    print(
+        f"\n{measures['samples']:,.0f} samples in {seconds:.0f} s{started}: {rate:,.0f} per second"
+    )
     print(f"  distinct (solution, reference): {measures['distinct_pairs']:,.0f}")
-    print(f"  distinct (answer, reference) put to a worker: {measures['examined']:,.0f}")
+    print(f"  distinct (answer, reference) scored by a worker: {measures['examined']:,.0f}")
     print(f"  peak memory of all processes: {peak:.2f} GiB")
     for name, count in sorted(measures.items(), key=lambda item: -item[1]):
         if name.startswith("verdict_"):
@@ -133,8 +149,6 @@ def _write(
 
 
 def _commit(config: RunConfig, table: Table, columns: Mapping[str, Sequence[Any]]) -> TableSnapshot:
-    import pyarrow as pa
-
     number = len(next(iter(columns.values())))
     fields = [field for field in table.columns if field.name not in table.partition_by]
     rows = pa.table({f.name: columns.get(f.name) or _filler(f, number) for f in fields})
@@ -143,9 +157,7 @@ def _commit(config: RunConfig, table: Table, columns: Mapping[str, Sequence[Any]
     return current(writer.location, table, _RUN, 0)
 
 
-def _filler(column: Column, number: int) -> pa.Array:
-    import pyarrow as pa
-
+def _filler(column: Column, number: int) -> pa.Array[Any]:
     return pa.array([_ANY[column.type]] * number, column.type.arrow())
 
 

@@ -1,10 +1,10 @@
-"""What `unit_tests` says of programs that are known to be right, and of the same made wrong.
+"""Verdicts of `unit_tests` on programs known to be right, and on the same programs broken.
 
     python -m benchmarks.trust_code DATA [--mutants N]
 
-DATA is a folder with humaneval/, mbpp/ and apps/. Reference solutions have to pass; those that do
-not are named. Then each is changed in one place. A mutant that still passes is run again by a plain
-interpreter: if that finds it wrong, the reward is at fault; if not, the tests do not tell it apart.
+DATA is a folder with humaneval/, mbpp/ and apps/. Reference solutions must pass; those that do not
+are named. Then each is changed in one place. A mutant that still passes is run again in a plain
+interpreter: if it fails there, the reward is wrong; if not, the tests cannot detect the change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from benchmarks.code_problems import (
 )
 from pipelines.config import RewardConfig
 from pipelines.rewards.resolve import verifier_version
-from pipelines.rewards.workers.pool import ScoringPool, num_processors
+from pipelines.rewards.workers.pool import ScoringPool
+from pipelines.runtime.hardware import usable_cores
 from schemas.rewards import CORRECT
 
 _SECONDS = 20.0
@@ -37,14 +38,16 @@ _CONFIG = RewardConfig(function="unit_tests", timeout_seconds=_SECONDS)
 
 
 def main() -> None:
-    """Judge, count, print."""
+    """Score, count and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--mutants", type=int, default=10_000, help="problems to mutate, at most")
+    parser.add_argument(
+        "--mutants", type=int, default=10_000, help="maximum number of problems to mutate"
+    )
     parsed = parser.parse_args()
-    print(f"unit_tests {verifier_version(_CONFIG)}, {_SECONDS:g} s a verdict")
+    print(f"unit_tests {verifier_version(_CONFIG)}, {_SECONDS:g} s per verdict")
     suites = {"HumanEval": human_eval, "MBPP": mbpp, "APPS": apps}
-    with ScoringPool(_CONFIG, num_processors()) as pool:
+    with ScoringPool(_CONFIG, usable_cores()) as pool:
         for name, read in suites.items():
             problems = read(parsed.data)
             show_references(name, pool, problems)
@@ -54,9 +57,9 @@ def main() -> None:
 
 
 def show_references(name: str, pool: ScoringPool, problems: Sequence[Solved]) -> None:
-    """Print how many reference solutions pass, and the others by name."""
+    """Print the number of reference solutions that pass, and the names of the others."""
     start = time.monotonic()
-    verdicts = judge(pool, problems)
+    verdicts = score_all(pool, problems)
     seconds = time.monotonic() - start
     print(f"{name}: {verdicts.count(CORRECT)} of {len(problems)} pass ({seconds:.0f} s)")
     for problem, verdict in zip(problems, verdicts, strict=True):
@@ -65,14 +68,14 @@ def show_references(name: str, pool: ScoringPool, problems: Sequence[Solved]) ->
 
 
 def show_mutants(name: str, pool: ScoringPool, problems: Sequence[Solved]) -> None:
-    """Print how many mutants fail, kind by kind, and why the others pass."""
+    """Print the number of mutants that fail, by kind, and which passed wrongly."""
     for kind in KINDS:
         mutants = [
             problem._replace(program=changed)
             for problem in problems
             if (changed := mutate(problem.program, kind)) is not None
         ]
-        verdicts = judge(pool, mutants)
+        verdicts = score_all(pool, mutants)
         passed = [m for m, v in zip(mutants, verdicts, strict=True) if v == CORRECT]
         faults = [mutant.name for mutant in passed if not passes_alone(mutant)]
         caught = 1 - len(passed) / len(mutants)
@@ -83,9 +86,9 @@ def show_mutants(name: str, pool: ScoringPool, problems: Sequence[Solved]) -> No
 
 
 def show_generated(pool: ScoringPool, data: Path) -> None:
-    """Print the agreement with the results that CodeRL recorded for a model's programs."""
+    """Print the agreement with CodeRL's recorded results for a model's programs."""
     given = apps_generated(data)
-    verdicts = judge(pool, [problem for problem, _ in given])
+    verdicts = score_all(pool, [problem for problem, _ in given])
     counts = Counter[tuple[bool, str]]()
     for (problem, record), verdict in zip(given, verdicts, strict=True):
         theirs = record["result"] is True
@@ -95,14 +98,14 @@ def show_generated(pool: ScoringPool, data: Path) -> None:
     print(f"APPS, programs of a model, (passes in CodeRL, verdict here): {dict(counts)}")
 
 
-def judge(pool: ScoringPool, problems: Sequence[Solved]) -> list[str]:
-    """The verdict codes of programs, each in a fence."""
+def score_all(pool: ScoringPool, problems: Sequence[Solved]) -> list[str]:
+    """The verdicts of programs, each in a fence."""
     pairs = [(in_a_fence(problem.program), problem.reference) for problem in problems]
     return [scored.verdict.verdict for scored in pool.score(pairs)]
 
 
 def passes_alone(problem: Solved) -> bool:
-    """Whether the program and its tests in one fresh interpreter end well."""
+    """Whether the program and its tests succeed in one new interpreter."""
     try:
         ended = subprocess.run(
             [sys.executable, "-c", as_one_program(problem)],

@@ -1,17 +1,17 @@
-"""How far `math_answer` can be trusted: its false negatives, false positives and differences.
+"""Error rates of `math_answer`: false negatives, false positives, differences from math-verify.
 
     python -m benchmarks.trust_math [--peer 3000] [--differences FILE.tsv] [--workers 2]
 
-Reads the public MATH, MATH-500 and GSM8K files (RESTEM_TEST_DATA). Judges
+Reads the public MATH, MATH-500 and GSM8K files (RESTEM_TEST_DATA). Scores
 
-- every human solution against its own answer: what fails is named;
-- every MATH answer written otherwise (`benchmarks/answer_forms.py`): wrong verdicts are false negatives;
-- near misses of every MATH answer: correct verdicts are false positives;
-- the formulas of each MATH question as its answer: an echo;
+- every human solution against its own answer: failures are listed by name;
+- other spellings of every MATH answer (`benchmarks/answer_forms.py`): `wrong` is a false negative;
+- near misses of every MATH answer: `correct` is a false positive;
+- the formulas of each MATH question as its answer, which repeat the question;
 - answers of other problems of the same subject.
 
-`--peer N` judges a random N pairs of each kind with math-verify too and counts the differences;
-`--differences` writes each of them.
+`--peer N` also scores N random pairs of each kind with math-verify and counts the differences;
+`--differences` writes them to a file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FORMULA = re.compile(r"\$([^$]+)\$")
 
 @dataclass(frozen=True)
 class Case:
-    """A solution to be judged, and the rule that made its answer."""
+    """A solution to score, and the rule that made its answer."""
 
     rule: str
     name: str
@@ -47,10 +47,10 @@ class Case:
 
 
 def main() -> None:
-    """Judge and print."""
+    """Score and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer", type=int, default=0, help="pairs of each kind for math-verify")
-    parser.add_argument("--differences", type=Path, help="a file for the differences")
+    parser.add_argument("--peer", type=int, default=0, help="pairs per kind for math-verify")
+    parser.add_argument("--differences", type=Path, help="file for the differences")
     parser.add_argument("--workers", type=int, default=2)
     parsed = parser.parse_args()
     problems = math()
@@ -68,14 +68,14 @@ def main() -> None:
         for name, own in (("MATH", problems), ("MATH-500", math_500()), ("GSM8K", gsm8k())):
             _show_own(name, own, pool)
         for kind, cases in kinds.items():
-            verdicts = _judge(cases, pool)
+            verdicts = _score(cases, pool)
             _show_kind(kind, cases, verdicts)
             lines += _compare(kind, cases, verdicts, parsed.peer)
     if parsed.differences:
         parsed.differences.write_text("".join(lines))
 
 
-def _judge(cases: list[Case], pool: ScoringPool) -> list[str]:
+def _score(cases: list[Case], pool: ScoringPool) -> list[str]:
     pairs = [(case.solution, case.reference) for case in cases]
     scored = pool.score(pairs, [case.question for case in cases])
     return [given.verdict.verdict for given in scored]
@@ -91,7 +91,7 @@ def _rewritten(problems: list[Problem], rules: dict[str, Rule]) -> list[Case]:
 
 
 def _echoes(problems: list[Problem]) -> list[Case]:
-    """Each formula of a question that is more than a number, a name or the reference itself."""
+    """Each formula of a question except numbers, names and the reference."""
     return [
         Case("formula", problem.name, _boxed(formula), problem.answer, problem.question)
         for problem in problems
@@ -129,7 +129,7 @@ def _boxed(text: str) -> str:
 
 def _show_own(name: str, problems: list[Problem], pool: ScoringPool) -> None:
     cases = [Case("own", p.name, p.solution, p.answer, p.question) for p in problems]
-    verdicts = _judge(cases, pool)
+    verdicts = _score(cases, pool)
     print(f"\n{name}: {len(cases):,} human solutions against their own answers: {_tally(verdicts)}")
     for case, verdict in zip(cases, verdicts, strict=True):
         if verdict != CORRECT:
@@ -151,7 +151,7 @@ def _tally(verdicts: Iterable[str]) -> str:
 
 
 def _compare(kind: str, cases: list[Case], verdicts: list[str], number: int) -> list[str]:
-    """Judge a random part with math-verify; print how often it differs; each difference a line."""
+    """Score a random sample with math-verify and print the counts; one line per difference."""
     if not number:
         return []
     pairs = list(zip(cases, verdicts, strict=True))

@@ -1,4 +1,4 @@
-"""What must hold of checks: nothing beyond the schema; the lake writes this table itself."""
+"""Rules of checks beyond its schema: none, since the lake writes this table itself."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from expectations.rule import Rule
 
 
 def expectations(context: Context) -> list[Rule]:
-    """No further rule."""
+    """No further rules."""
     return []

@@ -1,4 +1,4 @@
-"""What must hold of contamination, beyond its schema: little of what is tested on was trained on."""
+"""Rules of contamination beyond its schema: few evaluation problems are among the training problems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.checks import CRITICAL, WARNING
 
 
 def expectations(context: Context) -> list[Rule]:
-    """No problem is in both, and few share a long run of words."""
+    """No evaluation problem is a training problem too, and few share a long run of words with one."""
     rules: list[Rule] = []
     if context.problems_in_training is not None:
         rules.append(
@@ -34,11 +34,11 @@ def expectations(context: Context) -> list[Rule]:
 
 
 def contaminated_suites(shares: dict[str, tuple[int, int]], words: int, max_share: float) -> Found:
-    """The suites above the limit.
+    """The suites of which more than `max_share` of the problems share text with training problems.
 
     Args:
-        shares: suite -> its problems that share so many words, and all its problems.
-        words: words in a row.
+        shares: suite -> number of its problems that share that many words, and of all its problems.
+        words: number of words in a row.
         max_share: the limit, 0 to 1.
     """
     above = tuple(

@@ -1,4 +1,4 @@
-"""What must hold of evaluations, beyond their schema."""
+"""Rules of evaluations beyond their schema."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from expectations.context import Context
 from expectations.rule import AtLeast, Between, RowCount, Rule, Where
 
 NOT_A_SHARE = ("train_test_gap", "mean_reward", "graded_points")
-"""Metrics that may leave [0, 1]: a difference, the mean of a user's own reward, points."""
+"""Metrics that may lie outside [0, 1]: a difference, the mean of a user's own reward, points."""
 
 
 def expectations(context: Context) -> list[Rule]:
-    """A value lies within its interval, and a share of problems within [0, 1]."""
+    """Values lie within their intervals, and shares of problems within [0, 1]."""
     return [
         RowCount(1, name="at least one metric"),
         AtLeast("value", "ci_low"),

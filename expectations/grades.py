@@ -1,7 +1,7 @@
-"""What must hold of grades, beyond their schema.
+"""Rules of grades beyond their schema.
 
-That every sample of the suite has its mark is checked when a sheet is read, where the row of the
-sheet can be named.
+That every sample of the suite has a mark is checked when a sheet is read, where the sheet's row can
+be named.
 """
 
 from __future__ import annotations

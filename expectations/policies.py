@@ -1,4 +1,4 @@
-"""What must hold of policies, beyond their schema."""
+"""Rules of policies beyond their schema."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from expectations.rule import AtLeast, RowCount, Rule
 
 
 def expectations(context: Context) -> list[Rule]:
-    """One policy an iteration, and an epoch that was run."""
-    return [RowCount(1, 1, name="one policy an iteration"), AtLeast("num_epochs", "epoch")]
+    """One policy per iteration, with an epoch that was run."""
+    return [RowCount(1, 1, name="one policy per iteration"), AtLeast("num_epochs", "epoch")]

@@ -1,4 +1,4 @@
-"""What must hold of problems, beyond their schema."""
+"""Rules of problems beyond their schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from expectations.rule import AtMostPer, NothingFound, RowCount, Rule
 
 
 def expectations(context: Context) -> list[Rule]:
-    """There are problems, no question is in two splits, and references verify."""
+    """There are problems, no question is in two splits, and references pass their own verifier."""
     rules: list[Rule] = [
         RowCount(1, remedy="look at problems.sources: nothing was read"),
         AtMostPer(

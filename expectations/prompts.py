@@ -1,4 +1,4 @@
-"""What must hold of prompts, beyond their schema."""
+"""Rules of prompts beyond their schema."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.prompts import GREEDY
 
 
 def expectations(context: Context) -> list[Rule]:
-    """A problem is asked once a purpose and decoding; greedy draws one solution."""
+    """One prompt per problem, purpose and decoding; greedy decoding draws one solution."""
     greedy = Where("decoding", (GREEDY,))
     rules: list[Rule] = [
         RowCount(1),

@@ -1,13 +1,13 @@
-"""What must hold of rewards, beyond their schema."""
+"""Rules of rewards beyond their schema."""
 
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import Found, NoneOf, NothingFound, RowCount, Rule
+from expectations.rule import NoneOf, NothingFound, RowCount, Rule
 
 
 def expectations(context: Context) -> list[Rule]:
-    """A verdict for every sample, a sample for every verdict, few failures of the checker."""
+    """One verdict per sample, no verdict without a sample, few failures of the checker."""
     rules: list[Rule] = []
     if context.expected_rows is not None:
         rules.append(RowCount(context.expected_rows, context.expected_rows))
@@ -23,11 +23,11 @@ def expectations(context: Context) -> list[Rule]:
                 "or reward.max_checker_failures",
             )
         )
-    rules += _nothing(context.samples_without_verdict, "sample without a verdict")
-    rules += _nothing(context.verdicts_without_sample, "verdict without a sample")
+    for found, what in (
+        (context.samples_without_verdict, "sample without a verdict"),
+        (context.verdicts_without_sample, "verdict without a sample"),
+    ):
+        if found is not None:
+            remedy = "start the run again: samples without a verdict are scored"
+            rules.append(NothingFound(found, what, remedy=remedy))
     return rules
-
-
-def _nothing(found: Found | None, what: str) -> list[Rule]:
-    remedy = "start the run again: samples without a verdict are scored"
-    return [] if found is None else [NothingFound(found, what, remedy=remedy)]

@@ -1,27 +1,27 @@
-"""The kinds of rules that a table's suite is made of.
+"""The kinds of rules that tables are checked by.
 
-A rule is a value: what must hold, in words, and how much it matters. `expectations/translate.py`
-turns it into a Great Expectations one, which is what is evaluated; `broken` is the same rule's
-negation in Spark SQL, with which a large table's offending rows are found.
+A rule is a value: what must hold, in words, and how severe a failure is. `expectations/translate.py`
+turns it into an expectation of Great Expectations, which is what is evaluated; `broken` is its
+negation in Spark SQL, which finds the rows of a large table that break it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from expectations.normalized import normalized_sql
-from schemas.checks import CRITICAL
+from expectations.check_result import Example
+from expectations.question_key import question_key_sql
+from schemas.checks import CRITICAL, WARNING
 
 Values = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Found:
-    """How many rows of something the caller found, and some of them."""
+    """Number of rows that the caller found, and some of them."""
 
     count: int
-    examples: tuple[dict[str, Any], ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,44 @@ class Where:
     @property
     def words(self) -> str:
         """The condition in words."""
-        return f"where {self.column} is {'not ' if self.excluded else ''}{' or '.join(self.values)}"
+        return f"where {self.column} is {'not ' if self.excluded else ''}{_any_of(self.values)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """What must hold of a table's rows.
 
-    `remedy` is what the user can do about it, if there is anything.
+    Attributes:
+        severity: CRITICAL stops the run, WARNING is reported.
+        remedy: what the user can do about a failure, if anything.
+        name: the rule in words, where `words` does not say its purpose.
+        basis: what a limit was derived from.
     """
 
     severity: str = CRITICAL
     remedy: str = ""
     name: str = ""
+    basis: str = ""
 
     @property
     def text(self) -> str:
-        """The rule in words; unique within its table's suite."""
+        """The rule in words; unique within its table."""
         return self.name or self.words
 
     @property
     def words(self) -> str:
-        """What the rule says where no name was given."""
+        """The rule in words, from its fields."""
         raise NotImplementedError
+
+    @property
+    def fault(self) -> str:
+        """What the rows that break the rule do ("have reward < 0"); empty if no row does so by itself."""
+        return ""
+
+    @property
+    def max_broken_share(self) -> float:
+        """Share of rows that may break the rule, 0 to 1."""
+        return 0.0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,19 +86,23 @@ class Rule:
 
     @property
     def broken(self) -> str:
-        """Spark SQL that is true for a row that breaks the rule; empty if no row does by itself."""
+        """Spark SQL that is true for a row that breaks the rule; empty if no row does so by itself."""
         return ""
 
 
 @dataclass(frozen=True)
 class NotNull(Rule):
-    """The column has a value in every row; NaN is none."""
+    """The column has a value in every row; NaN counts as null."""
 
     column: str
 
     @property
     def words(self) -> str:
         return f"{self.column} is not null"
+
+    @property
+    def fault(self) -> str:
+        return f"have no {self.column}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,7 +115,7 @@ class NotNull(Rule):
 
 @dataclass(frozen=True)
 class Between(Rule):
-    """Values that are there lie between two bounds, both included."""
+    """Values other than null lie between two bounds, both included."""
 
     column: str
     minimum: float | None = None
@@ -105,10 +124,13 @@ class Between(Rule):
 
     @property
     def words(self) -> str:
-        low = [] if self.minimum is None else [f">= {self.minimum:g}"]
-        high = [] if self.maximum is None else [f"<= {self.maximum:g}"]
-        condition = [] if self.where is None else [self.where.words]
-        return " ".join([self.column, " and ".join(low + high), *condition])
+        if self.minimum is not None and self.minimum == self.maximum:
+            return self._with_condition(f"{self.column} = {self.minimum:.12g}")
+        return self._with_condition(f"{self.column} {' and '.join(self._bounds('>=', '<='))}")
+
+    @property
+    def fault(self) -> str:
+        return self._with_condition(f"have {self.column} {' or '.join(self._bounds('<', '>'))}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -116,15 +138,20 @@ class Between(Rule):
 
     @property
     def broken(self) -> str:
-        low = [] if self.minimum is None else [f"{self.column} < {self.minimum}"]
-        high = [] if self.maximum is None else [f"{self.column} > {self.maximum}"]
-        outside = " OR ".join(low + high)
+        outside = " OR ".join(f"{self.column} {bound}" for bound in self._bounds("<", ">"))
         return outside if self.where is None else f"({outside}) AND {self.where.sql}"
+
+    def _bounds(self, low: str, high: str) -> list[str]:
+        bounds = ((low, self.minimum), (high, self.maximum))
+        return [f"{sign} {bound:.12g}" for sign, bound in bounds if bound is not None]
+
+    def _with_condition(self, words: str) -> str:
+        return words if self.where is None else f"{words} {self.where.words}"
 
 
 @dataclass(frozen=True)
 class OneOf(Rule):
-    """Values that are there come from a list, at least in `min_share` of the rows."""
+    """Values other than null are from a list, in at least `min_share` of the rows."""
 
     column: str
     values: Values
@@ -133,6 +160,14 @@ class OneOf(Rule):
     @property
     def words(self) -> str:
         return f"{self.column} is one of {', '.join(self.values)}"
+
+    @property
+    def fault(self) -> str:
+        return f"have {self.column} other than {_any_of(self.values)}"
+
+    @property
+    def max_broken_share(self) -> float:
+        return 1 - self.min_share
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -153,9 +188,15 @@ class NoneOf(Rule):
 
     @property
     def words(self) -> str:
-        return (
-            f"{self.column} is {' or '.join(self.values)} in at most {self.max_share:.1%} of rows"
-        )
+        return f"{self.column} is {_any_of(self.values)} in at most {self.max_share:.1%} of rows"
+
+    @property
+    def fault(self) -> str:
+        return f"have {self.column} = {_any_of(self.values)}"
+
+    @property
+    def max_broken_share(self) -> float:
+        return self.max_share
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -177,6 +218,10 @@ class Unique(Rule):
         return f"({', '.join(self.key)}) is unique"
 
     @property
+    def fault(self) -> str:
+        return f"share ({', '.join(self.key)}) with another row"
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return self.key
 
@@ -187,7 +232,7 @@ class Unique(Rule):
 
 @dataclass(frozen=True)
 class AtLeast(Rule):
-    """`column` >= `other` in every row that has both."""
+    """`column` >= `other` in every row where neither is null."""
 
     column: str
     other: str
@@ -195,6 +240,10 @@ class AtLeast(Rule):
     @property
     def words(self) -> str:
         return f"{self.column} >= {self.other}"
+
+    @property
+    def fault(self) -> str:
+        return f"have {self.column} < {self.other}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -207,10 +256,10 @@ class AtLeast(Rule):
 
 @dataclass(frozen=True)
 class AtMostPer(Rule):
-    """Rows that agree in `group` are at most `limit`, or hold at most `limit` values of `counted`.
+    """At most `limit` rows, or values of `counted`, per value of `group`.
 
-    The group's size becomes a column beside each row, so that the same expectation runs on pandas
-    and on Spark. `normalized` compares texts with case and white space folded.
+    The group's size becomes a column of each row, so that the same expectation runs on pandas and on
+    Spark. `normalized`: the values of `group` are questions, compared by their `question_key`.
     """
 
     group: str
@@ -220,9 +269,21 @@ class AtMostPer(Rule):
 
     @property
     def words(self) -> str:
-        what = f"values of {self.counted}" if self.counted else "rows"
-        text = "normalized " if self.normalized else ""
-        return f"at most {self.limit} {what} a {text}{self.group}"
+        return f"at most {self._counted_units} per {self._group_words}"
+
+    @property
+    def fault(self) -> str:
+        return f"have a {self._group_words} with more than {self._counted_units}"
+
+    @property
+    def _counted_units(self) -> str:
+        plural = "" if self.limit == 1 else "s"
+        unit = f"value{plural} of {self.counted}" if self.counted else f"row{plural}"
+        return f"{self.limit} {unit}"
+
+    @property
+    def _group_words(self) -> str:
+        return f"normalized {self.group}" if self.normalized else self.group
 
     @property
     def size_column(self) -> str:
@@ -232,7 +293,7 @@ class AtMostPer(Rule):
     @property
     def size(self) -> str:
         """The group's size in Spark SQL."""
-        group = normalized_sql(self.group) if self.normalized else self.group
+        group = question_key_sql(self.group) if self.normalized else self.group
         window = f"OVER (PARTITION BY {group})"
         return (
             f"size(collect_set({self.counted}) {window})" if self.counted else f"count(1) {window}"
@@ -283,9 +344,21 @@ class Mean(Rule):
         return (self.column,)
 
 
+def mean_near_last(column: str, last: float, max_change: float) -> Mean:
+    """A warning if the mean of a column changed by more than a factor since the last iteration."""
+    return Mean(
+        column,
+        last / max_change,
+        last * max_change,
+        severity=WARNING,
+        name=f"mean of {column} is near the last iteration's",
+        basis=f"{last:.4g} in the last iteration; may change by a factor of {max_change:g}",
+    )
+
+
 @dataclass(frozen=True)
 class NothingFound(Rule):
-    """The caller looked for rows that must not be, such as across two tables, and found none."""
+    """A search by the caller, such as across two tables, found no row."""
 
     found: Found
     what: str
@@ -297,3 +370,8 @@ class NothingFound(Rule):
 
 def _literals(values: Values) -> str:
     return ", ".join("'" + value.replace("'", "\\'") + "'" for value in values)
+
+
+def _any_of(values: Values) -> str:
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last

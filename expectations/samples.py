@@ -1,15 +1,15 @@
-"""What must hold of samples, beyond their schema."""
+"""Rules of samples beyond their schema."""
 
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtLeast, Mean, NoneOf, RowCount, Rule, Unique
+from expectations.rule import AtLeast, NoneOf, RowCount, Rule, Unique, mean_near_last
 from schemas.checks import WARNING
 from schemas.samples import LENGTH
 
 
 def expectations(context: Context) -> list[Rule]:
-    """N solutions a prompt, few of them cut off, about as long as an iteration before."""
+    """N solutions per prompt, few of them cut off, about as long as in the last iteration."""
     rules: list[Rule] = [
         Unique(("prompt_id", "index")),
         AtLeast("max_tokens", "num_tokens"),
@@ -31,11 +31,5 @@ def expectations(context: Context) -> list[Rule]:
             )
         )
     if context.last_mean_tokens:
-        low, high = context.last_mean_tokens / context.max_change, context.last_mean_tokens
-        rules.append(
-            Mean("num_tokens", low, high * context.max_change, severity=WARNING, name=_MEAN)
-        )
+        rules.append(mean_near_last("num_tokens", context.last_mean_tokens, context.max_change))
     return rules
-
-
-_MEAN = "mean of num_tokens is near the last iteration's"

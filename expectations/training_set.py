@@ -1,17 +1,16 @@
-"""What must hold of the training set, beyond its schema.
+"""Rules of the training set beyond its schema.
 
-That every row has labelled tokens and no weight is negative follows from the schema.
+The schema implies that every row has labelled tokens and no weight is negative.
 """
 
 from __future__ import annotations
 
 from expectations.context import Context
-from expectations.rule import AtMostPer, Found, Mean, NothingFound, RowCount, Rule
-from schemas.checks import WARNING
+from expectations.rule import AtMostPer, NothingFound, RowCount, Rule, mean_near_last
 
 
 def expectations(context: Context) -> list[Rule]:
-    """There is something to learn from, at most `cutoff` rows a problem, nothing to be tested on."""
+    """At least one row, at most `cutoff` rows per problem, none of an evaluation problem."""
     rules: list[Rule] = [
         RowCount(
             1,
@@ -22,27 +21,18 @@ def expectations(context: Context) -> list[Rule]:
     ]
     if context.cutoff is not None:
         rules.append(AtMostPer("problem_id", context.cutoff))
-    rules += _nothing(
-        context.evaluation_problems_in_training, "problem of an evaluation set in training"
-    )
-    rules += _nothing(
-        context.evaluation_questions_in_training,
-        "question (normalized) of an evaluation set in training",
-    )
-    if context.last_mean_tokens:
-        low, high = context.last_mean_tokens / context.max_change, context.last_mean_tokens
-        rules.append(
-            Mean(
-                "num_tokens",
-                low,
-                high * context.max_change,
-                severity=WARNING,
-                name="mean of num_tokens is near the last iteration's",
+    for found, what in (
+        (context.evaluation_problems_in_training, "problem"),
+        (context.evaluation_questions_in_training, "question (normalized)"),
+    ):
+        if found is not None:
+            rules.append(
+                NothingFound(
+                    found,
+                    f"{what} of an evaluation set in training",
+                    remedy="remove the problem from problems.sources, or from the evaluation set",
+                )
             )
-        )
+    if context.last_mean_tokens:
+        rules.append(mean_near_last("num_tokens", context.last_mean_tokens, context.max_change))
     return rules
-
-
-def _nothing(found: Found | None, what: str) -> list[Rule]:
-    remedy = "remove the problem from problems.sources, or from the evaluation set"
-    return [] if found is None else [NothingFound(found, what, remedy=remedy)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from pipelines.errors import ConfigError, RestEMError
 
@@ -25,23 +25,23 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
 
-class Doors(TyperGroup):
-    """Commands whose user errors are one line on stderr, with the error's exit code."""
+class CommandGroup(TyperGroup):
+    """Prints user errors as one line on stderr, and exits with the error's code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+        """Run the named command."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except RestEMError as error:
-            _complain(str(error))
+            _print_error(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             again = "; the same command goes on" if ctx.invoked_subcommand == "run" else ""
-            _complain(f"interrupted{again}")
+            _print_error(f"interrupted{again}")
             raise typer.Exit(_INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader has gone; what is still buffered must not raise again at exit.
+            # The pipe is closed; what is still buffered must not raise again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_BROKEN_PIPE) from None
         return result
@@ -49,7 +49,7 @@ class Doors(TyperGroup):
 
 app = typer.Typer(
     name="restem",
-    cls=Doors,
+    cls=CommandGroup,
     help="Train a language model on its own verified solutions (ReST-EM), every step in a table.",
     no_args_is_help=True,
     add_completion=False,
@@ -105,31 +105,38 @@ def _restem(
 @app.command()
 def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
     """Run ReST-EM, or go on with a run that was stopped."""
-    settings = _load(config, name, set)  # before the engines: a wrong setting is told at once
+    settings = _load(config, name, set)  # before the engines, so that mistakes show at once
     from jobs.run import run as run_loop
 
     run_loop(settings)
 
 
-@app.command()
+class StageCommand(TyperCommand):
+    """A command whose help lists the stages of the loop."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the list, derived from the loop when the help is asked for."""
+        from pipelines.runs.steps import all_stage_names
+
+        with formatter.section("Stages"):
+            formatter.write_text(f"{', '.join(all_stage_names())}.")
+
+
+@app.command(cls=StageCommand)
 def stage(
     stages: Annotated[
-        str,
-        typer.Argument(
-            metavar="STAGE[@ITERATION],...",
-            help="ingest, base_policy, render, generate, score, evaluate, select, curate, improve.",
-        ),
+        str, typer.Argument(metavar="STAGE[@ITERATION],...", help="Stages, separated by commas.")
     ],
     config: Config,
     iteration: Annotated[
-        int, typer.Option(min=0, help="Of stages that name none; 0 is the base model.")
+        int, typer.Option(min=0, help="Iteration of stages without one; 0 is the base model.")
     ] = 0,
     name: Name = None,
     set: Set = None,  # noqa: A002
 ) -> None:
-    """Run one stage of a run, or some, as a job of its own on a cluster.
+    """Run one or several stages of a run as a job of their own on a cluster.
 
-    What the stages need must be there: `restem stage evaluate,select@1,curate@1 CONFIG`.
+    Their inputs must be sealed: `restem stage evaluate,select@1,curate@1 CONFIG`.
     """
     settings = _load(config, name, set)
     from jobs.run import run_stages
@@ -151,13 +158,16 @@ def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A
 @app.command()
 def contamination(
     config: Config,
-    examples: Annotated[int, typer.Option(min=0, help="Most hits shown of a suite.")] = 5,
+    examples: Annotated[
+        int, typer.Option(min=0, help="Maximum number of hits shown per suite.")
+    ] = 5,
     name: Name = None,
     set: Set = None,  # noqa: A002
 ) -> None:
     """Look for test problems among the training problems; nothing is run or written.
 
-    Problems of each suite with the text of a training problem, or 8 to 13 words in a row of one.
+    Counts problems per suite that have the text of a training problem, or share 8 to 13
+    consecutive words with one.
     """
     from jobs.show.contamination import show_contamination
 
@@ -170,7 +180,7 @@ def status(
     lake: Lake = _HERE,
     storage: Storage = None,
 ) -> None:
-    """Show the runs of a lake, or how far one run is."""
+    """Show the runs of a lake, or the progress of one run."""
     from jobs.show.status import show_run, show_runs
 
     reader = _reader(lake, storage)
@@ -182,7 +192,7 @@ def status(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="A SELECT; 'SHOW TABLES' lists what there is.")],
+    query: Annotated[str, typer.Argument(help="A SELECT; 'SHOW TABLES' lists the tables.")],
     lake: Lake = _HERE,
     storage: Storage = None,
     run: OneRun = None,
@@ -198,16 +208,16 @@ def sql(
 ) -> None:
     """Query every sample and verdict in SQL.
 
-    Tables go by their names; views such as training_rows and sample_verdicts join them.
+    Views such as training_rows and sample_verdicts join the tables.
     """
-    from jobs.show.sql import show_answer
+    from jobs.show.sql import show_result
 
     versions = {
         table: _whole_number("--version", table, number)
         for table, number in _pairs("--version", "TABLE=N", version).items()
     }
     answer = _reader(lake, storage).sql(query, run, iteration, versions)
-    show_answer(answer, format.value, limit)
+    show_result(answer, format.value, limit)
 
 
 @app.command()
@@ -217,14 +227,14 @@ def explain(
     storage: Storage = None,
     run: OneRun = None,
 ) -> None:
-    """Tell a sample's whole story.
+    """Print the full lineage of a sample.
 
     Problem, prompt, policy and its ancestors, verdict, kept or why not, who was trained on it.
     """
-    from jobs.show.explain import show_story
-    from pipelines.results.lineage import explain as explain_sample
+    from jobs.show.explain import show_lineage
+    from pipelines.results.lineage import trace_lineage
 
-    show_story(explain_sample(_reader(lake, storage), sample_id, run))
+    show_lineage(trace_lineage(_reader(lake, storage), sample_id, run))
 
 
 @app.command()
@@ -236,16 +246,15 @@ def rescore(
         bool, typer.Option("--dry-run", help="Only show what would change; nothing is written.")
     ] = False,
 ) -> None:
-    """Judge a run's samples again with the verifier as it is now.
+    """Score a run's samples again with the current version of the verifier.
 
     Prints the verdicts that changed, and what would change in the training sets.
     """
     reader = _reader(lake, storage)
-    reader.require_run(run)  # before the engines: a wrong name is told at once
+    reader.require_run(run)  # before the engines, so that mistakes show at once
     from jobs.show.rescore import rescore as rescore_run
 
-    options = _pairs("--storage", "KEY=VALUE", storage)
-    rescore_run(reader, run, lake, options, dry_run=dry_run)
+    rescore_run(reader, run, dry_run=dry_run)
 
 
 @app.command()
@@ -272,9 +281,9 @@ def verify(
 ) -> None:
     """Score the solutions of a file with any reward.
 
-    A row of OUTPUT for each of INPUT, in order: id, reward, verdict, extracted, milliseconds.
+    OUTPUT has a row per row of INPUT, in order: id, reward, verdict, extracted, milliseconds.
     """
-    from jobs.show.verify import verify as verify_file
+    from jobs.show.verify import verify_file
 
     options = _pairs("--option", "KEY=VALUE", option)
     verify_file(reward, input, output, options, timeout)
@@ -309,15 +318,15 @@ def export_exam(
         int | None, typer.Option(min=0, help="Whose policy; default: the last that was asked.")
     ] = None,
     decoding: Annotated[
-        str | None, typer.Option(help="How they were drawn; default: greedy, where there is that.")
+        str | None, typer.Option(help="How they were drawn; default: greedy, if there is that.")
     ] = None,
     max_points: Annotated[
-        float, typer.Option(help="Worth of a problem whose source gives no 'points'.")
+        float, typer.Option(help="Points of a problem whose source gives none.")
     ] = 1.0,
     lake: Lake = _HERE,
     storage: Storage = None,
 ) -> None:
-    """Write a suite's solutions as a page (HTML) and a sheet (CSV) to be marked."""
+    """Write a suite's solutions as a page (HTML) and a sheet (CSV) for grading."""
     from jobs.show.grade import export
 
     export(_location(lake, storage), run, suite, output, iteration, decoding, max_points)
@@ -334,7 +343,7 @@ def import_marks(
     lake: Lake = _HERE,
     storage: Storage = None,
 ) -> None:
-    """Read marks back: into the table grades, their totals into evaluations."""
+    """Read marks into the table grades, and their totals into evaluations."""
     from jobs.show.grade import import_marks as read_marks
 
     read_marks(_location(lake, storage), run, files, grader, replace=replace)
@@ -342,7 +351,7 @@ def import_marks(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine, and what would be used.
+    """Check what a run on this machine would use.
 
     Versions, Java, Delta's jars, processor, memory, disk, model, sandbox. Exits with 1 if one fails.
     """
@@ -382,7 +391,7 @@ def _whole_number(option: str, name: str, text: str) -> int:
     return int(text)
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     typer.secho(f"restem: {message}", fg=typer.colors.RED, err=True)
 
 

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from jobs.machine.preflight import preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
+from jobs.show.report import has_report, show_report, write_report
 from pipelines.config import RunConfig
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.rest_em import rest_em
-from pipelines.results.report import Report, has_report, report, show_report, write_report
+from pipelines.results.report import RunReport, report
 from pipelines.runs.check_context import ExpectationGate
-from pipelines.runs.run_listener import Follower
-from pipelines.runs.stages_by_name import SPARK_STAGES, named_stages, run_named_stages
+from pipelines.runs.run_listener import RunListener
+from pipelines.runs.stages_by_name import named_steps, run_steps
+from pipelines.runs.steps import steps_of, timed_stages
 from pipelines.runs.tracking import tracker_of
-from pipelines.runtime.progress import Progress, for_terminal
+from pipelines.runtime.progress import for_terminal
+from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
 
 
@@ -30,44 +33,44 @@ def run(config: RunConfig) -> None:
     Raises:
         RestEMError: anything the user can cause; see pipelines/errors.py.
     """
-    with _opened(config) as door:
-        if not door.is_finished:
-            with door.started(spark=not door.is_sealed):
-                # Of a run that is sealed and was killed before its end, this tells the tracker.
-                rest_em(door.lake, door.stages, config.num_iterations)
-            made = door.finish()
+    with _open_run(config) as opened:
+        if not opened.is_finished:
+            with opened.started(spark=not opened.is_sealed):
+                # A run that was killed after its last seal has nothing to make: this only completes
+                # what the tracker has of it.
+                rest_em(opened.lake, Stages(config), config.num_iterations)
+            made = opened.finish()
         else:
-            made = report(door.reader, config)
+            made = report(opened.reader, config, timed_stages(config))
     show_report(made)
 
 
 def run_stages(config: RunConfig, names: str, iteration: int) -> None:
-    """Run some stages by themselves; what they need must be there.
+    """Run some stages by themselves; their inputs must be sealed.
 
     Args:
         config: the run.
-        names: which, as `pipelines.runs.stages_by_name.named_stages` reads them.
-        iteration: whose tables.
+        names: stage names, as `pipelines.runs.stages_by_name.named_steps` reads them.
+        iteration: that of the names without one.
 
     Raises:
-        RestEMError: as for `run`; or a stage before them was not run.
+        RestEMError: as for `run`; or a stage that they need was not run.
     """
-    wanted = named_stages(names, iteration, config)
-    needs_spark = any(name in SPARK_STAGES for _, name in wanted)
-    with _opened(config) as door, door.started(spark=needs_spark):
-        run_named_stages(door.lake, door.stages, wanted, config.num_iterations)
+    steps = named_steps(names, iteration, config)
+    needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
+    with _open_run(config) as opened, opened.started(spark=needs_spark):
+        run_steps(opened.lake, steps)
 
 
 @dataclass(frozen=True)
-class _Door:
+class _OpenRun:
     """A run whose lake is open, and what its stages need."""
 
     config: RunConfig
     lake: Lake
-    stages: Stages
     sessions: Sessions
     gate: ExpectationGate
-    follower: Follower
+    follower: RunListener
 
     @property
     def reader(self) -> LakeReader:
@@ -76,22 +79,23 @@ class _Door:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether the loop's last stage is sealed."""
-        return self.lake.is_complete([(self.config.num_iterations, "evaluate")])
+        """Whether every stage of the run is sealed."""
+        return all(self.lake.is_sealed(*step.key) for step in steps_of(self.config))
 
     @property
     def is_finished(self) -> bool:
-        """Whether what the run leaves beside its tables is there too."""
+        """Whether the run is sealed and its report written."""
         return self.is_sealed and has_report(self.config)
 
     @contextmanager
     def started(self, *, spark: bool = True) -> Iterator[None]:
         """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
 
-        One thread imports at a time: two that import one package deadlock or see half of it.
+        One thread imports at a time: two threads that import one package deadlock, or see a part
+        of it.
 
         Args:
-            spark: whether the work needs Spark for sure; if not, it is started when asked for.
+            spark: whether the work is known to need Spark; if not, it is started when asked for.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
@@ -108,23 +112,22 @@ class _Door:
                     session.result()
             yield
 
-    def finish(self) -> Report:
-        """Write what the run leaves beside its tables, and show it to the tracker."""
+    def finish(self) -> RunReport:
+        """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         self.gate.write_data_docs()
-        made = report(self.reader, self.config)
+        made = report(self.reader, self.config, timed_stages(self.config))
         self.follower.finish(self.reader)
-        write_report(made, self.config)  # Last: it says that all of this was done.
+        write_report(made, self.config)  # Last: its file says that the run is finished.
         return made
 
 
 @contextmanager
-def _opened(config: RunConfig) -> Iterator[_Door]:
-    progress: Progress = for_terminal()
+def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
+    progress = for_terminal()
     with ExitStack() as stack:
         stack.enter_context(engines_to_log(config.folder / "logs"))
-        sessions = stack.enter_context(Sessions(config, progress))
+        sessions = stack.enter_context(Sessions(config))
         gate = ExpectationGate(config)
-        follower = Follower(config, tracker_of(config, progress.say), progress)
-        lake = stack.enter_context(open_lake(config, sessions, gate, follower))
-        stages = Stages(config, progress, sessions.spark, sessions.start_ray)
-        yield _Door(config, lake, stages, sessions, gate, follower)
+        follower = RunListener(config, tracker_of(config, progress.say), progress)
+        lake = stack.enter_context(open_lake(config, sessions, gate, follower, progress))
+        yield _OpenRun(config, lake, sessions, gate, follower)

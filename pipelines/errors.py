@@ -3,6 +3,13 @@
 All are picklable with their one-string argument: Ray workers and subprocesses raise them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_FAULTS = 10
+"""Maximum number of faults listed in one message."""
+
 
 class RestEMError(Exception):
     """Base of every error that restem reports without a traceback."""
@@ -36,3 +43,20 @@ class StageFailed(RestEMError):
     """A stage could not finish (an engine died too often, a training process failed)."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not blank; its class's name if there is none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def list_faults(faults: Sequence[str], total: int) -> str:
+    """The first faults, one per line, and the number of the others.
+
+    Args:
+        faults: at least the first MAX_FAULTS.
+        total: number of faults.
+    """
+    others = [f"... and {total - MAX_FAULTS} more"] if total > MAX_FAULTS else []
+    return "\n".join([*faults[:MAX_FAULTS], *others])

@@ -2,80 +2,62 @@
 
     for i = 1 .. I:
         # Generate (E-step)
-        D_i = { (x, y) : y ~ p_theta(y | x), r(x, y) > threshold }, at most `cutoff` an x
+        D_i = { (x, y) : y ~ p_theta(y | x), r(x, y) > threshold }, at most `cutoff` per x
         # Improve (M-step)
         while reward improves on D_val:
             theta <- argmax over theta, from the base model, of  E_{D_i} [ f(r) log p_theta(y | x) ]
 
-Iteration t's rows in `prompts`, `samples`, `rewards` and `evaluations` belong to policy t, and 0 is
-the base model: what policy i - 1 answered is both its evaluation and iteration i's E-step, drawn in
-one pass of the engine. `selections`, `training_set` and `policies` of iteration i are D_i and what
-became of it.
+Iteration t's rows in `prompts`, `samples`, `rewards` and `evaluations` belong to policy t; policy 0
+is the base model. The solutions of policy i - 1 serve both its evaluation and iteration i's E-step,
+and are drawn in one pass of the engine. `selections` and `training_set` of iteration i hold D_i,
+`policies` the policy fine-tuned on it.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from pipelines.lake.snapshot import TableSnapshot
 from pipelines.stage import Stage
 from pipelines.stages.binding import Stages
-from schemas import (
-    CONTAMINATION,
-    EVALUATIONS,
-    POLICIES,
-    PROBLEMS,
-    PROMPTS,
-    REWARDS,
-    SAMPLES,
-    SELECTIONS,
-    TRAINING_SET,
-)
-from schemas.table import Table
+
+Made = TypeVar("Made")
 
 
-class Tables(Protocol):
-    """Where the loop's tables come from: `pipelines.lake.lake.Lake`."""
+class Tables(Protocol[Made]):
+    """Makes the loop's tables (`pipelines.lake.lake.Lake`), or records what would be made."""
 
-    def materialize(
-        self, table: Table, iteration: int, stage: Stage, *inputs: TableSnapshot
-    ) -> TableSnapshot:
+    def materialize(self, stage: Stage, iteration: int, *inputs: Made) -> Made:
         """The stage's table of an iteration, made if it is not there."""
 
 
-def rest_em(lake: Tables, stages: Stages, num_iterations: int) -> TableSnapshot:
+def rest_em(tables: Tables[Made], stages: Stages, num_iterations: int) -> Made:
     """Run the EM loop; what is sealed is not run again.
 
     Args:
-        lake: the run's tables.
+        tables: the run's tables.
         stages: the run's stages, made from its configuration.
         num_iterations: I.
 
     Returns:
         The final policy's row.
     """
-    problems = lake.materialize(PROBLEMS, 0, stages.ingest())
-    if stages.config.problems.contamination is not None:
-        lake.materialize(CONTAMINATION, 0, stages.contamination(), problems)
-    policy = lake.materialize(POLICIES, 0, stages.base_policy())
+    problems = tables.materialize(stages.ingest(), 0)
+    if stages.looks_for_contamination:
+        tables.materialize(stages.contamination(), 0, problems)
+    base = policy = tables.materialize(stages.base_policy(), 0)
 
     for i in range(num_iterations + 1):
         # Generate (E-step): y ~ p_theta(y | x), scored by r(x, y).
-        prompts = lake.materialize(PROMPTS, i, stages.render(i), problems)
-        samples = lake.materialize(SAMPLES, i, stages.generate(policy), prompts)
-        rewards = lake.materialize(REWARDS, i, stages.score(), samples, prompts)
-        lake.materialize(
-            EVALUATIONS, i, stages.evaluate(policy), samples, rewards, prompts, problems
-        )
+        prompts = tables.materialize(stages.render(i), i, problems)
+        samples = tables.materialize(stages.generate(i), i, prompts, policy)
+        rewards = tables.materialize(stages.score(i), i, samples, prompts)
+        tables.materialize(stages.evaluate(), i, samples, rewards, prompts, problems, policy)
         if i == num_iterations:
             break
 
         # Improve (M-step): D_i, and the policy fine-tuned on it.
-        selections = lake.materialize(SELECTIONS, i + 1, stages.select(), samples, rewards)
-        training_set = lake.materialize(
-            TRAINING_SET, i + 1, stages.curate(), selections, samples, prompts
-        )
-        policy = lake.materialize(
-            POLICIES, i + 1, stages.improve(i + 1, policy), training_set, prompts
-        )
+        selections = tables.materialize(stages.select(), i + 1, samples, rewards)
+        training_set = tables.materialize(stages.curate(), i + 1, selections, samples, prompts)
+        start = policy if stages.starts_from_previous else base
+        policy = tables.materialize(stages.improve(), i + 1, training_set, prompts, start)
     return policy

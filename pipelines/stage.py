@@ -1,40 +1,65 @@
 """What a stage is: a named function from pinned tables to one table.
 
-The three kinds differ in what the function is handed and hands back, which is also what decides
-how the lake commits it:
+The three kinds differ in what the function is given and returns, which also decides how the lake
+commits its rows:
 
 | kind | function is given | returns | committed |
 |---|---|---|---|
-| SparkStage | Spark DataFrames | a DataFrame | at once, after its checks |
-| ArrowStage | snapshots | an Arrow table | at once, after its checks |
-| StreamStage | snapshots, what is committed so far, a file writer | groups of files | group by group |
+| SparkStage | context, Spark DataFrames | a DataFrame | at once, after its checks |
+| ArrowStage | context, snapshots | an Arrow table | at once, after its checks |
+| StreamStage | context, snapshots, rows committed so far, a file writer | groups of files | by group |
 
-A stage knows no path, session or tracker: `Lake.materialize` hands it what it needs.
+All that is known of a stage is in its object: name, table, inputs, engine, size. What lists stages
+(`restem plan`, `status`, `stage`, the command's help) is derived from the loop, see
+`pipelines/runs/steps.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from pipelines.runtime.progress import Progress
+from pipelines.workload import Workload
+from schemas.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
-STAGE_NAMES = (
-    "ingest",
-    "contamination",
-    "base_policy",
-    "render",
-    "generate",
-    "score",
-    "evaluate",
-    "select",
-    "curate",
-    "improve",
-)
-"""All stages, in the order of an iteration."""
+
+class Engine(StrEnum):
+    """Where a stage's work is done."""
+
+    SPARK = "spark"
+    RAY = "ray"
+    TORCH = "torch"
+    DRIVER = "driver"
+
+
+class Engines(Protocol):
+    """The engines' sessions, each opened when it is first asked for."""
+
+    def spark(self) -> SparkSession:
+        """The Spark session."""
+
+    def start_ray(self) -> None:
+        """Connect to Ray; nothing happens the second time."""
+
+
+@dataclass
+class StageContext:
+    """What a stage is given besides its inputs."""
+
+    engines: Engines
+    progress: Progress
+    folder: Path
+    """The run's folder, for checkpoints and logs."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the stage measures while it runs; kept in its seal."""
 
 
 class Snapshot(Protocol):
@@ -85,36 +110,42 @@ class FileWriter(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class SparkStage:
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    name: str
+    table: Table
+    """The table made."""
+    reads: tuple[Table, ...] = ()
+    """The tables of the inputs, in the order in which the function takes them."""
+    workload: Workload = field(default_factory=Workload)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkStage(_Stage):
     """A relational stage."""
 
-    name: str
     function: Callable[..., DataFrame]
-    measures: dict[str, float] = field(default_factory=dict)
+    engine: Engine = Engine.SPARK
 
 
-@dataclass(frozen=True)
-class ArrowStage:
+@dataclass(frozen=True, kw_only=True)
+class ArrowStage(_Stage):
     """A stage whose result fits in the driver's memory."""
 
-    name: str
     function: Callable[..., pa.Table]
-    measures: dict[str, float] = field(default_factory=dict)
-    """Filled by the function while it runs; kept with the stage's seal."""
+    engine: Engine = Engine.DRIVER
 
 
-@dataclass(frozen=True)
-class StreamStage:
-    """A long stage: its files are committed in groups as they come, and it resumes.
+@dataclass(frozen=True, kw_only=True)
+class StreamStage(_Stage):
+    """A long stage: its files are committed in groups as they are written, and it resumes.
 
-    The function is called as `function(*inputs, committed=Snapshot, writer=FileWriter)`;
+    The function is called as `function(context, *inputs, committed=Snapshot, writer=FileWriter)`;
     `committed` holds the rows that earlier starts committed, which it must not make again.
     """
 
-    name: str
     function: Callable[..., Iterator[list[WrittenFile]]]
-    measures: dict[str, float] = field(default_factory=dict)
+    engine: Engine = Engine.RAY
 
 
 Stage = SparkStage | ArrowStage | StreamStage

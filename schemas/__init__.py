@@ -1,10 +1,10 @@
-r"""What a row is: every table of the lake, declared once.
+r"""Every table of the lake, declared once: what a row is, its key and its columns.
 
 runs -> problems -> prompts -> samples -> rewards -> selections -> training_set -> policies
                                    \__________/
-                                   evaluations            (stages, checks: the lake's books)
-                      samples -> grades -> evaluations    (marks that people give by hand)
-                     problems -> contamination        (what is tested on and was trained on)
+                                   evaluations            (stages, checks: records of the lake itself)
+                      samples -> grades -> evaluations    (marks that people give)
+                     problems -> contamination            (text shared with training problems)
 """
 
 from schemas.checks import CHECKS

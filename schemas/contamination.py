@@ -1,6 +1,6 @@
-"""One row per evaluation problem that shares text with a training problem, and the two texts.
+"""One row per evaluation problem and training problem that share text.
 
-What a policy was trained on, it may repeat: a score on such a problem says less.
+A policy may repeat what it was trained on, so its accuracy on such a problem means less.
 """
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
@@ -15,9 +15,11 @@ CONTAMINATION = Table(
         Column("suite", ColumnType.STRING, "the evaluation problem's split: test, or a suite's"),
         Column("problem_id", ColumnType.STRING, "the evaluation problem"),
         Column("train_problem_id", ColumnType.STRING, "the training problem"),
-        Column("exact", ColumnType.BOOLEAN, "same text, its case, white space and $ aside"),
-        Column("shared_words", ColumnType.INT, "longest run of words in both", minimum=0),
-        Column("num_words", ColumnType.INT, "words of the evaluation problem", minimum=0),
+        Column("exact", ColumnType.BOOLEAN, "same text, apart from case, white space and $"),
+        Column(
+            "shared_words", ColumnType.INT, "length of the longest run of words in both", minimum=0
+        ),
+        Column("num_words", ColumnType.INT, "number of words of the evaluation problem", minimum=0),
         Column("question", ColumnType.STRING, "the evaluation problem's text"),
         Column("train_question", ColumnType.STRING, "the training problem's text"),
     ),

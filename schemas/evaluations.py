@@ -21,6 +21,6 @@ EVALUATIONS = Table(
         ),
         Column("ci_low", ColumnType.DOUBLE, "2.5th percentile of the bootstrap"),
         Column("ci_high", ColumnType.DOUBLE, "97.5th percentile of the bootstrap"),
-        Column("n", ColumnType.LONG, "problems averaged over", minimum=1),
+        Column("n", ColumnType.LONG, "number of problems averaged over", minimum=1),
     ),
 )

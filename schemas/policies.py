@@ -11,13 +11,19 @@ POLICIES = Table(
         ITERATION,
         Column("policy_id", ColumnType.STRING, "hash of the weights"),
         Column("checkpoint_uri", ColumnType.STRING, "folder or hub id that loads it"),
-        Column("started_from", ColumnType.STRING, "policy fine-tuned; null for the base", True),
+        Column(
+            "started_from",
+            ColumnType.STRING,
+            "the policy fine-tuned; null for the base model",
+            True,
+        ),
         Column("training_set_version", ColumnType.LONG, "Delta version trained on", True),
-        Column("epoch", ColumnType.INT, "epoch kept, from 1; 0: the start itself", minimum=0),
-        Column("num_epochs", ColumnType.INT, "epochs run", minimum=0),
+        Column(
+            "epoch", ColumnType.INT, "epoch kept, from 1; 0: the weights before training", minimum=0
+        ),
+        Column("num_epochs", ColumnType.INT, "number of epochs run", minimum=0),
         Column("validation_reward", ColumnType.DOUBLE, "mean reward on D_val, greedy", True),
-        Column("history", ColumnType.STRING, "loss and D_val reward an epoch, JSON"),
-        Column("mlflow_run_id", ColumnType.STRING, "the iteration's run in MLflow", nullable=True),
+        Column("history", ColumnType.STRING, "loss and D_val reward per epoch, JSON"),
         Column("created_at", ColumnType.TIMESTAMP, "when it was made"),
     ),
 )

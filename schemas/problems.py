@@ -16,8 +16,10 @@ PROBLEMS = Table(
         Column("problem_id", ColumnType.STRING, "hash of (dataset, question)"),
         Column("dataset", ColumnType.STRING, "the source the problem came from"),
         Column("split", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
-        Column("question", ColumnType.STRING, "what is asked"),
-        Column("reference", ColumnType.STRING, "what the verifier holds a solution against"),
+        Column("question", ColumnType.STRING, "the question"),
+        Column(
+            "reference", ColumnType.STRING, "the answer that the verifier compares a solution with"
+        ),
         Column("solution", ColumnType.STRING, "a human solution", nullable=True),
         Column("metadata", ColumnType.STRING, "the source's other fields, JSON"),
         Column("source_row", ColumnType.LONG, "row number in the source, from 1", minimum=1),

@@ -1,7 +1,7 @@
 """One row per prompt shown to a policy, with its purpose and the way it is decoded.
 
-The prompts of an iteration are all that its policy is asked: the engine starts once, draws
-`num_samples` solutions for each row, and stops.
+An iteration's prompts are all that its policy is asked: the engine starts once, draws `num_samples`
+solutions per row, and stops.
 """
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
@@ -29,20 +29,15 @@ PROMPTS = Table(
             "how solutions are drawn",
             allowed=(SAMPLE, GREEDY, PASS_AT_K),
         ),
-        Column("num_samples", ColumnType.INT, "N: solutions to draw", minimum=1),
+        Column("num_samples", ColumnType.INT, "N: number of solutions to draw", minimum=1),
         Column("temperature", ColumnType.DOUBLE, "sampling temperature; 0 is greedy", minimum=0),
-        Column("top_k", ColumnType.INT, "tokens considered at a step; 0 is all", minimum=0),
+        Column("top_k", ColumnType.INT, "tokens considered per step; 0 is all", minimum=0),
         Column("top_p", ColumnType.DOUBLE, "nucleus mass", minimum=0, maximum=1),
         Column("max_tokens", ColumnType.INT, "longest solution, in tokens", minimum=1),
         Column("stop", ColumnType.STRINGS, "strings that end a solution"),
         Column("seed", ColumnType.LONG, "seed of the first solution; the j-th has seed + j"),
-        Column("num_shared_chars", ColumnType.INT, "length of the prefix all prompts share"),
+        Column("question", ColumnType.STRING, "the problem's question"),
         Column("reference", ColumnType.STRING, "the problem's reference, for the verifier"),
         Column("text", ColumnType.STRING, "what the policy sees"),
     ),
 )
-
-
-def question_of(text: str, num_shared_chars: int) -> str:
-    """What a prompt asks, without the prefix that all prompts share."""
-    return text[num_shared_chars:]

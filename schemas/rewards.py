@@ -6,7 +6,7 @@ CORRECT = "correct"
 WRONG = "wrong"
 NO_ANSWER = "no_answer"
 AMBIGUOUS = "ambiguous"
-"""Several final answers that differ: which of them is meant is not the checker's to choose."""
+"""Several final answers that differ, between which the checker does not choose."""
 TRUNCATED = "truncated"
 PARSE_ERROR = "parse_error"
 TIMEOUT = "timeout"
@@ -15,9 +15,9 @@ ERROR = "error"
 
 VERDICTS = (CORRECT, WRONG, NO_ANSWER, AMBIGUOUS, TRUNCATED, PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 CHECKER_FAILURES = (PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
-"""Verdicts that say the checker failed, not the solution."""
+"""Verdicts where the checker failed, not the solution."""
 PROGRAM_CHECKER_FAILURES = (PARSE_ERROR, ERROR)
-"""The same of `unit_tests`: a program that takes too long or too much has failed by itself."""
+"""The same for `unit_tests`: a program that exceeds the time or memory limit fails by itself."""
 
 REWARDS = Table(
     name="rewards",
@@ -26,13 +26,18 @@ REWARDS = Table(
     columns=(
         RUN_ID,
         ITERATION,
-        Column("sample_id", ColumnType.STRING, "the sample judged"),
+        Column("sample_id", ColumnType.STRING, "the sample scored"),
         Column("problem_id", ColumnType.STRING, "the problem answered"),
         Column("verifier", ColumnType.STRING, "the reward function's name"),
         Column("verifier_version", ColumnType.STRING, "the reward function's version"),
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("verdict", ColumnType.STRING, "why the reward is what it is", allowed=VERDICTS),
         Column("extracted", ColumnType.STRING, "the answer found in the solution", nullable=True),
-        Column("milliseconds", ColumnType.DOUBLE, "time spent judging, once for equals", minimum=0),
+        Column(
+            "milliseconds",
+            ColumnType.DOUBLE,
+            "time of scoring; equal solutions are scored once",
+            minimum=0,
+        ),
     ),
 )

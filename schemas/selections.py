@@ -1,4 +1,4 @@
-"""One row per sample drawn for a training problem: kept for the training set, or why not."""
+"""One row per sample drawn for a training problem: whether it is kept for training, and why not."""
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 
@@ -19,7 +19,7 @@ SELECTIONS = Table(
         Column("problem_id", ColumnType.STRING, "the problem answered"),
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("verdict", ColumnType.STRING, "the verifier's verdict"),
-        Column("kept", ColumnType.BOOLEAN, "true: the sample is in the training set"),
+        Column("kept", ColumnType.BOOLEAN, "whether the sample is in the training set"),
         Column(
             "reason",
             ColumnType.STRING,

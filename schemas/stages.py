@@ -1,7 +1,7 @@
-"""One row per stage that was sealed: what it read, what it made, what it cost.
+"""One row per sealed attempt of a stage: what it read, what it made, and how long it took.
 
-A row here is the seal: it is written after the stage's table passed its expectations, and names
-the table version that later stages and readers use.
+A row is the seal: it is written after the stage's table passed its expectations, and names the table
+version that later stages and readers use.
 """
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
@@ -18,9 +18,9 @@ STAGES = Table(
         Column("table_name", ColumnType.STRING, "the table made"),
         Column("version", ColumnType.LONG, "its Delta version when sealed", minimum=0),
         Column("inputs", ColumnType.STRING, "tables read with their versions, JSON"),
-        Column("rows", ColumnType.LONG, "rows of this run and iteration", minimum=0),
+        Column("rows", ColumnType.LONG, "number of rows of this run and iteration", minimum=0),
         Column("seconds", ColumnType.DOUBLE, "wall time, all attempts at the stage", minimum=0),
-        Column("measures", ColumnType.STRING, "what the stage counted, JSON"),
+        Column("measures", ColumnType.STRING, "figures that the stage reports, JSON"),
         Column("config_hash", ColumnType.STRING, "the run's configuration"),
         Column("code_version", ColumnType.STRING, "restem's version and git commit"),
         Column("mlflow_run_id", ColumnType.STRING, "the run in MLflow", nullable=True),

@@ -1,6 +1,6 @@
-"""A table is declared once; its Arrow, Spark and DDL forms are rendered from the declaration.
+"""Declarations of tables, from which their Arrow and Spark schemas are made.
 
-Only the renderers import an engine, and only when they are called.
+An engine is imported only when a schema is made for it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 class ColumnType(Enum):
-    """The column types that Spark, Arrow and delta-rs agree on.
+    """The column types that Spark, Arrow and delta-rs agree on, by their names in Spark SQL.
 
-    The value is the type's name in Spark SQL's DDL. Timestamps are UTC-aware: a naive one would
-    raise the Delta table to reader version 3.
+    Timestamps are UTC-aware: a naive one would raise the Delta table to reader version 3.
     """
 
     STRING = "STRING"
@@ -33,7 +32,7 @@ class ColumnType(Enum):
         """This type in Arrow."""
         import pyarrow as pa
 
-        return {
+        types: dict[ColumnType, pa.DataType] = {
             ColumnType.STRING: pa.string(),
             ColumnType.BOOLEAN: pa.bool_(),
             ColumnType.INT: pa.int32(),
@@ -41,13 +40,14 @@ class ColumnType(Enum):
             ColumnType.DOUBLE: pa.float64(),
             ColumnType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
             ColumnType.STRINGS: pa.list_(pa.string()),
-        }[self]
+        }
+        return types[self]
 
     def spark(self) -> DataType:
         """This type in Spark."""
         from pyspark.sql import types
 
-        return {
+        spark_types: dict[ColumnType, DataType] = {
             ColumnType.STRING: types.StringType(),
             ColumnType.BOOLEAN: types.BooleanType(),
             ColumnType.INT: types.IntegerType(),
@@ -55,7 +55,8 @@ class ColumnType(Enum):
             ColumnType.DOUBLE: types.DoubleType(),
             ColumnType.TIMESTAMP: types.TimestampType(),
             ColumnType.STRINGS: types.ArrayType(types.StringType(), containsNull=True),
-        }[self]
+        }
+        return spark_types[self]
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Column:
 class Table:
     """A table: what one row stands for, what identifies it, and its columns.
 
-    Every table of a run is partitioned by (run_id, iteration): a stage replaces exactly the
-    partition that it makes, and a reader of one iteration touches only that iteration's files.
+    Every table is partitioned by (run_id, iteration): a stage replaces exactly the partition that it
+    makes, and a reader of one iteration reads only that iteration's files.
     """
 
     name: str
@@ -110,13 +111,17 @@ class Table:
                 return column
         raise KeyError(f"{self.name} has no column {name!r}")
 
-    def arrow_schema(self) -> pa.Schema:
-        """The table as an Arrow schema."""
+    def arrow_schema(self, *, partition_columns: bool = True) -> pa.Schema:
+        """The table as an Arrow schema.
+
+        Args:
+            partition_columns: False leaves them out: the rows as a stage makes them, before the
+                lake adds the run and the iteration.
+        """
         import pyarrow as pa
 
-        return pa.schema(
-            [pa.field(c.name, c.type.arrow(), nullable=c.nullable) for c in self.columns]
-        )
+        columns = [c for c in self.columns if partition_columns or c.name not in self.partition_by]
+        return pa.schema([pa.field(c.name, c.type.arrow(), nullable=c.nullable) for c in columns])
 
     def spark_schema(self) -> StructType:
         """The table as a Spark schema."""
@@ -126,20 +131,11 @@ class Table:
             [StructField(c.name, c.type.spark(), nullable=c.nullable) for c in self.columns]
         )
 
-    def ddl(self) -> str:
-        """The column list of a Spark SQL `CREATE TABLE`, comments included."""
-        lines = []
-        for c in self.columns:
-            null = "" if c.nullable else " NOT NULL"
-            comment = c.meaning.replace("\\", "\\\\").replace("'", "\\'")
-            lines.append(f"  {c.name} {c.type.value}{null} COMMENT '{comment}'")
-        return ",\n".join(lines)
-
 
 RUN_ID = Column("run_id", ColumnType.STRING, "name of the run")
 ITERATION = Column(
     "iteration",
     ColumnType.INT,
-    "EM iteration; 0 is the base policy",
+    "EM iteration; 0 is the base model",
     minimum=0,
 )

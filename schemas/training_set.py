@@ -1,4 +1,4 @@
-"""One row per (x, y) in D_i: what the M-step is fine-tuned on."""
+"""One row per (x, y) in D_i, which the M-step fine-tunes on."""
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 
@@ -15,9 +15,12 @@ TRAINING_SET = Table(
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("weight", ColumnType.DOUBLE, "f(r): factor of the row's log-likelihood", minimum=0),
         Column(
-            "num_tokens", ColumnType.INT, "labelled tokens, the end of text not counted", False, 1
+            "num_tokens",
+            ColumnType.INT,
+            "number of labelled tokens, end of text excluded",
+            False,
+            1,
         ),
-        Column("num_shared_chars", ColumnType.INT, "length of the prefix all prompts share"),
         Column("prompt", ColumnType.STRING, "the policy's input: few-shot prompt and question"),
         Column("solution", ColumnType.STRING, "the target"),
     ),

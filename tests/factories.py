@@ -36,7 +36,6 @@ _VALUES: dict[str, Any] = {
     "top_p": 1.0,
     "max_tokens": 32,
     "stop": ["\n\n"],
-    "num_shared_chars": 0,
     "index": 0,
     "finish_reason": "stop",
     "num_tokens": 7,

@@ -9,7 +9,8 @@ from typing import Any
 
 from deltalake import write_deltalake
 
-from pipelines.runs.plan import loop_stages
+from pipelines.config import RunConfig
+from pipelines.runs.steps import steps_of
 from schemas import TABLES
 from tests import factories
 
@@ -18,18 +19,6 @@ Rows = dict[str, list[dict[str, Any]]]
 FEW_SHOT = "Question: What is 1 + 1?\nAnswer: 1 + 1 = 2. The answer is 2.\n\n"
 NUM_PROBLEMS = 8
 NUM_SAMPLES = 4
-
-MADE_BY = {
-    "problems": ("ingest",),
-    "policies": ("base_policy", "improve"),
-    "prompts": ("render",),
-    "samples": ("generate",),
-    "rewards": ("score",),
-    "evaluations": ("evaluate",),
-    "selections": ("select",),
-    "training_set": ("curate",),
-}
-"""Table -> the stages that make it."""
 
 _SOLVED = {"first": (1, 2, 3), "second": (1, 2, 4)}
 """Greedily solved test problems of a run, an iteration."""
@@ -78,13 +67,22 @@ def run_rows(run: str) -> Rows:
 
 
 def _run(run: str) -> dict[str, Any]:
-    config = {
-        "seed": 0 if run == "first" else 1,
-        "num_iterations": 2,
-        "sampling": {"num_samples_per_problem": NUM_SAMPLES, "temperature": 0.7},
-        "curate": {"cutoff": 10 if run == "first" else 4},
-    }
-    return {"iteration": 0, "config": json.dumps(config), "config_hash": f"hash-{run}"}
+    stored = config(run).model_dump_json()
+    return {"iteration": 0, "config": stored, "config_hash": f"hash-{run}"}
+
+
+def config(run: str) -> RunConfig:
+    """The configuration of one run."""
+    return RunConfig.model_validate(
+        {
+            "name": run,
+            "seed": 0 if run == "first" else 1,
+            "num_iterations": 2,
+            "problems": {"sources": [{"kind": "jsonl", "location": "problems.jsonl"}]},
+            "sampling": {"num_samples_per_problem": NUM_SAMPLES, "temperature": 0.7},
+            "curate": {"cutoff": 10 if run == "first" else 4},
+        }
+    )
 
 
 def _split(number: int) -> str:
@@ -139,7 +137,7 @@ def _ask(rows: Rows, run: str, iteration: int, number: int) -> None:
             "purpose": _split(number),
             "decoding": decoding,
             "num_samples": NUM_SAMPLES if train else 1,
-            "num_shared_chars": len(FEW_SHOT),
+            "question": f"What is {number} + {number}?",
             "reference": str(2 * number),
             "text": _text(number),
         }
@@ -197,7 +195,6 @@ def _training_set(rows: Rows, iteration: int) -> list[dict[str, Any]]:
             "sample_id": row["sample_id"],
             "problem_id": row["problem_id"],
             "policy_id": samples[row["sample_id"]]["policy_id"],
-            "num_shared_chars": len(FEW_SHOT),
             "prompt": _text(int(row["problem_id"].split("-")[1])),
             "solution": samples[row["sample_id"]]["solution"],
         }
@@ -216,18 +213,17 @@ def _grades(rows: Rows, iteration: int) -> list[dict[str, Any]]:
 def _stages(run: str) -> list[dict[str, Any]]:
     """Every stage of the first run; the second run's last evaluation is not sealed yet."""
     costs = {"generate": 30.0, "improve": 60.0}
-    sealed = [stage for stage in loop_stages(2) if (run, *stage) != ("second", 2, "evaluate")]
-    tables = {stage: table.name for table in TABLES for stage in MADE_BY.get(table.name, ())}
+    steps = [s for s in steps_of(config(run)) if (run, *s.key) != ("second", 2, "evaluate")]
     return [
         {
-            "iteration": iteration,
-            "stage": stage,
+            "iteration": step.iteration,
+            "stage": step.stage.name,
             "attempt": 1,
-            "table_name": tables[stage],
+            "table_name": step.stage.table.name,
             "version": 0 if run == "first" else 1,
             "rows": 8,
-            "seconds": costs.get(stage, 2.0),
+            "seconds": costs.get(step.stage.name, 2.0),
             "committed_at": factories.NOON + timedelta(minutes=minute),
         }
-        for minute, (iteration, stage) in enumerate(sealed)
+        for minute, step in enumerate(steps)
     ]

@@ -93,7 +93,7 @@ def drawn_in_vain(lake: Path) -> set[str]:
     """Prompts whose samples were written and not committed: they are drawn again."""
     named = {Path(uri).name for uri in DeltaTable(str(lake / "samples")).file_uris()}
     lost = [path for path in (lake / "samples").rglob("*.parquet") if path.name not in named]
-    return {row for path in lost for row in pq.read_table(path)["prompt_id"].to_pylist()}
+    return {row["prompt_id"] for path in lost for row in pq.read_table(path).to_pylist()}
 
 
 def test_a_run_killed_at_random_points_of_every_phase_ends_as_if_it_had_not_been(

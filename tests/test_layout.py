@@ -38,6 +38,19 @@ def test_every_folder_of_modules_is_a_package(name: str) -> None:
     assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
 
 
+def test_the_rooms_of_pipelines_are_packages_and_few_modules_lie_outside() -> None:
+    outside = {path.name for path in (ROOT / "pipelines").glob("*.py")} - {"__init__.py"}
+    assert "rest_em.py" in outside
+    assert len(outside) <= 6
+
+
+def test_only_the_sessions_module_opens_spark_or_ray() -> None:
+    opens = re.compile(r"SparkSession\.builder|ray\.init\(")
+    modules = [path for package in PACKAGES[:-1] for path in (ROOT / package).rglob("*.py")]
+    found = {path for path in modules if opens.search(path.read_text(encoding="utf-8"))}
+    assert found == {ROOT / "jobs" / "machine" / "sessions.py"}
+
+
 def _is_run(path: Path) -> bool:
     return "problems:" in path.read_text(encoding="utf-8")
 

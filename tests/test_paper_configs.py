@@ -9,10 +9,11 @@ import yaml
 
 from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.load import load_config
+from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import by_hand, rewards_by_suite, suite_sources, suites_of
 from pipelines.datasets.read import read
-from pipelines.rewards.references import verify_references
-from pipelines.runs.plan import asked_sizes, plan
+from pipelines.rewards.references import failing_references
+from pipelines.runs.plan import plan
 from pipelines.stages.few_shot import exemplars_of, render_text
 from tests.real_data import REAL_DATA, needs_real_data
 
@@ -67,7 +68,7 @@ def test_plans_are_made_without_data_or_network(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_local_places_hang_on_one_variable(name: str) -> None:
+def test_local_paths_depend_on_one_variable(name: str) -> None:
     run = config(name)
     sources = [*run.problems.sources, *(source for _, source in suite_sources(run))]
     folders = [suite.prompt.exemplars_folder for suite in suites_of(run)]
@@ -76,7 +77,7 @@ def test_local_places_hang_on_one_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "prompts").glob("*.yaml")), ids=lambda p: p.stem)
-def test_a_prompt_names_its_source_and_licence_and_ends_in_the_question(path: Path) -> None:
+def test_a_prompt_names_its_source_and_licence_and_ends_with_the_question(path: Path) -> None:
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert tree["source"]
     assert tree["licence"]
@@ -124,8 +125,8 @@ def test_the_small_runs_find_their_problems(name: str, monkeypatch: pytest.Monke
 
 
 @needs_real_data
-def test_no_reference_of_math_or_gsm8k_stops_the_run() -> None:
-    """A reference that its own verifier refuses is a critical expectation of `problems`."""
+def test_every_reference_of_math_and_gsm8k_is_accepted_by_its_reward() -> None:
+    """`problems` has a critical expectation that the reward accepts each reference."""
     run = config("math")
     gsm8k = rewards_by_suite(run)["gsm8k"]
     for reward, kind, path in (
@@ -135,4 +136,4 @@ def test_no_reference_of_math_or_gsm8k_stops_the_run() -> None:
     ):
         source = SourceConfig.model_validate({"kind": kind, "location": str(REAL_DATA / path)})
         rows = [{"reference": p.reference, "solution": p.solution} for p in read(source, 0)]
-        assert verify_references(reward, rows, num_workers=1) == []
+        assert failing_references(reward, rows, num_workers=1) == []

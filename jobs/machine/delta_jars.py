@@ -1,22 +1,24 @@
-"""Delta's jars for Spark: resolved once, at set-up, so that runs need no network."""
+"""Delta's jars for Spark: downloaded once, at set-up, so that runs need no network."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
+from jobs.machine.java import java_home
 from pipelines.errors import MachineError
-from pipelines.runtime.cache import cache_folder, made_at_once
+from pipelines.runtime.cache import atomic_folder, cache_folder
 
 DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
-"""Spark 4.2.0's Delta; both versions are pinned in requirements/."""
+"""Delta for Spark 4.2.0; both versions are pinned in requirements/."""
 _SPARKS_OWN = ("com.*:*", "commons-*:*", "io.airlift:*", "javax.*:*", "org.*:*")
-"""What Delta needs and Spark brings, in newer versions: older ones would shadow them."""
+"""Dependencies of Delta that Spark has in newer versions, which the older ones would shadow."""
 
 
 def jars_folder() -> Path:
-    """Where Delta's jars are kept."""
+    """The folder of Delta's jars in the cache."""
     return cache_folder() / DELTA.split(":", 1)[1].replace(":", "-")
 
 
@@ -24,7 +26,7 @@ def delta_jars() -> list[Path]:
     """Delta's jars.
 
     Raises:
-        MachineError: they were not resolved yet.
+        MachineError: they were not downloaded yet.
     """
     found = sorted(jars_folder().glob("*.jar"))
     if not found:
@@ -36,35 +38,31 @@ def delta_jars() -> list[Path]:
 
 
 def resolve_delta_jars(log_file: Path) -> Path:
-    """Fetch the jars with Spark's own resolver, if they are not there yet.
+    """The folder of Delta's jars; downloads them with Spark's own resolver if it is missing.
 
     Raises:
-        MachineError: they cannot be had: no network, most often.
+        MachineError: they cannot be downloaded, most likely for lack of a network.
     """
     folder = jars_folder()
     if folder.is_dir():
         return folder
-    with made_at_once(folder) as filling:
-        resolved = filling / "resolved"
+    with atomic_folder(folder) as temporary:
+        resolved = temporary / "resolved"
         _resolve(resolved, log_file)
         for jar in sorted((resolved / "jars").glob("*.jar")):
-            jar.rename(filling / jar.name)
+            jar.rename(temporary / jar.name)
         shutil.rmtree(resolved)
-        if not any(filling.glob("io.delta_*.jar")):
+        if not any(temporary.glob("io.delta_*.jar")):
             raise MachineError(f"Spark: cannot get {DELTA}; needs a network once; see {log_file}")
     return folder
 
 
 def _resolve(folder: Path, log_file: Path) -> None:
-    import subprocess
-
     from pyspark.find_spark_home import _find_spark_home
 
-    from jobs.machine.java import java_home
-
-    # The resolver runs before the program, which may as well be none. It believes a Maven
-    # repository in the home folder before any other, also one where a jar's description lies
-    # without the jar; so it is given an empty home.
+    # spark-submit resolves packages before it starts a program, so any class will do as program. It
+    # prefers the Maven repository in the home folder, and fails if that has a jar's description but
+    # not the jar; so it is given an empty home folder.
     options = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} -Duser.home={folder}"
     command = [
         f"{_find_spark_home()}/bin/spark-submit",

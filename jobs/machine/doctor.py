@@ -1,4 +1,4 @@
-"""What this machine has, what a run would use, and what to do about what is missing."""
+"""What this machine has, what a run would use of it, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.machine.delta_jars import delta_jars, jars_folder
+from jobs.machine.java import java_home, java_version
+from jobs.show.console import STYLES, console
+from pipelines.config import EMBEDDED_MODEL
 from pipelines.errors import MachineError, RestEMError
+from pipelines.rewards.sandbox.launch import AUTO, choose
+from pipelines.runtime.cache import cache_folder
+from pipelines.runtime.hardware import (
+    available_memory_gib,
+    memory_gib,
+    native_dtype,
+    processor,
+)
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -28,6 +40,7 @@ _STACK = {
     "pyarrow": "pyarrow",
     "math-verify": "math-verify",
 }
+"""Library -> distribution that 'make setup' installs; one of the library's own name will do."""
 _MIN_MEMORY_GIB = 8
 _MIN_DISK_GIB = 10
 
@@ -37,14 +50,15 @@ class Finding:
     """One line of the diagnosis."""
 
     status: str
+    """OK, WARN or FAIL."""
     what: str
     found: str
     remedy: str = ""
 
 
 def diagnose() -> list[Finding]:
-    """Look at the machine; nothing is started and nothing is fetched."""
-    looks: tuple[Callable[[], Finding], ...] = (
+    """Look at the machine; nothing is started or downloaded."""
+    probes: tuple[Callable[[], Finding], ...] = (
         _python,
         _versions,
         _java,
@@ -56,13 +70,11 @@ def diagnose() -> list[Finding]:
         _model,
         _sandbox,
     )
-    return [_looked(look) for look in looks]
+    return [_finding(probe) for probe in probes]
 
 
 def show_findings(findings: list[Finding]) -> int:
     """Print the diagnosis; the exit code is 1 if something fails."""
-    from jobs.show.console import STYLES, console
-
     out = console()
     for finding in findings:
         line = f"{finding.status:<4}  {finding.what:<15} {finding.found}"
@@ -74,10 +86,10 @@ def show_findings(findings: list[Finding]) -> int:
     return int(failed > 0)
 
 
-def _looked(look: Callable[[], Finding]) -> Finding:
-    name = look.__name__.strip("_").replace("_", " ")
+def _finding(probe: Callable[[], Finding]) -> Finding:
+    name = probe.__name__.strip("_").replace("_", " ")
     try:
-        return look()
+        return probe()
     except RestEMError as error:
         return Finding(FAIL, name, "not usable", str(error))
     except (OSError, subprocess.SubprocessError, ImportError) as error:
@@ -110,22 +122,16 @@ def _version_of(package: str) -> str | None:
 
 
 def _java() -> Finding:
-    from jobs.machine.java import java_home, java_version
-
     home = java_home()
     version = ".".join(str(part) for part in java_version(home / "bin" / "java") or ())
     return Finding(OK, "java", f"{version} in {home}")
 
 
 def _delta_jars() -> Finding:
-    from jobs.machine.delta_jars import delta_jars, jars_folder
-
     return Finding(OK, "delta jars", f"{len(delta_jars())} in {jars_folder()}")
 
 
 def _processor() -> Finding:
-    from pipelines.runtime.hardware import native_dtype, processor
-
     found = processor()
     flags = ", ".join(sorted(found.flags)) or "no vector flags known"
     text = f"{found.cores} cores, {flags}: {native_dtype()} would be used ({found.name})"
@@ -137,15 +143,13 @@ def _gpu() -> Finding:
     if tool is None:
         return Finding(OK, "gpu", "none: sampling and training run on the processor")
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    told = subprocess.run(query, capture_output=True, text=True, timeout=20)
-    if told.returncode != 0:
+    done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    if done.returncode != 0:
         return Finding(WARN, "gpu", "nvidia-smi fails", "check the driver; the processor is used")
-    return Finding(OK, "gpu", ", ".join(told.stdout.strip().splitlines()))
+    return Finding(OK, "gpu", ", ".join(done.stdout.strip().splitlines()))
 
 
 def _memory() -> Finding:
-    from pipelines.runtime.hardware import available_memory_gib, memory_gib
-
     total, free = memory_gib(), available_memory_gib()
     found = f"{total:.0f} GiB, {free:.0f} GiB available"
     if free >= _MIN_MEMORY_GIB or not total:
@@ -163,9 +167,6 @@ def _disk() -> Finding:
 
 
 def _model() -> Finding:
-    from pipelines.config import EMBEDDED_MODEL
-    from pipelines.runtime.cache import cache_folder
-
     folder = cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
     if folder.is_dir():
         return Finding(OK, "embedded model", f"a checkpoint in {folder}")
@@ -174,8 +175,6 @@ def _model() -> Finding:
 
 
 def _sandbox() -> Finding:
-    from pipelines.rewards.sandbox.launch import AUTO, choose
-
     try:
         kind = choose(AUTO)
     except MachineError as error:

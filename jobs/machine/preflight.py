@@ -1,6 +1,6 @@
-"""What can be known to fail is found before anything is started or written.
+"""Find a run's mistakes before anything is started or written.
 
-Problems are not looked at here: `ingest` is the first stage, and reads them before it commits.
+Problems are not read here: `ingest`, the first stage, reads all of them before it commits any.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ from pipelines.tuning.base_model import resolve_base_model
 
 
 def preflight(config: RunConfig) -> None:
-    """Check what the configuration names: rewards, environment variables, clusters, model.
+    """Require that everything the configuration names can be used.
+
+    These are rewards, environment variables in locations, clusters, and the base model, which is
+    downloaded or converted.
 
     Raises:
         RestEMError: one of them cannot be used.
     """
     for reward in (config.reward, *rewards_by_suite(config).values()):
         resolve_reward(reward)
-    _expand(config)
-    require_clusters(config)
-    resolve_base_model(config.model)
-
-
-def _expand(config: RunConfig) -> None:
-    """Look up the environment variables that locations name."""
     for source in config.problems.sources:
         expanded(source.location, "problems.sources.location")
     for name, source in suite_sources(config):
         expanded(source.location, f"evaluation.suites ({name}).source.location")
     for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
         expanded(prompt.exemplars_folder or "", "prompt.exemplars_folder")
+    require_clusters(config)
+    resolve_base_model(config.model)

@@ -1,4 +1,4 @@
-"""Engine chatter goes to a log file, not to the screen."""
+"""Send the output of engines to a log file instead of the screen."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _STDERR = 2
 
 @contextmanager
 def engines_to_log(folder: Path) -> Iterator[None]:
-    """While this lasts, Python's log records and warnings go to `driver.log` in the folder.
+    """Write Python's log records and warnings to `driver.log` in the folder.
 
-    What people are to see is said through pipelines.runtime.progress. Handlers that libraries put on the
-    screen by themselves are taken off; the file is opened with the first record.
+    Handlers that libraries attach for the screen are removed: users read what is reported through
+    pipelines.runtime.progress. The folder and the file are made with the first record.
     """
     root = logging.getLogger()
-    before = root.handlers[:], root.level
-    file = _FileInFolder(folder / "driver.log")
+    handlers, level = root.handlers[:], root.level
+    file = _FileInFolder(folder / "driver.log", delay=True, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.handlers[:] = [file]
     root.setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
-    shown = warnings.showwarning
+    showwarning = warnings.showwarning
     try:
         yield
     finally:
         logging.captureWarnings(capture=False)
-        warnings.showwarning = shown
-        root.handlers[:], level = before
+        warnings.showwarning = showwarning
+        root.handlers[:] = handlers
         root.setLevel(level)
         file.close()
 
 
 @contextmanager
 def stderr_to_log(folder: Path) -> Iterator[None]:
-    """While this lasts, what anything writes to the standard error goes to `driver.log`.
+    """Write the process's standard error to `driver.log` in the folder.
 
-    Engines have C++ cores and progress bars that write there past Python's logging. Errors of ours
-    are written after this has ended.
+    The C++ cores and progress bars of engines write there, past Python's logging. A run's own error
+    is printed after this has ended.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
@@ -59,10 +59,7 @@ def stderr_to_log(folder: Path) -> Iterator[None]:
 
 
 class _FileInFolder(logging.FileHandler):
-    """A log file whose folder is made with its first record: a refused run leaves nothing."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, delay=True, encoding="utf-8")
+    """A log file whose folder is made with its first record: a refused run leaves no folder."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.stream is None:

@@ -1,7 +1,8 @@
-"""The only place that opens Spark or Ray: here, or on the clusters that the configuration names."""
+"""Spark and Ray sessions, on this machine or a cluster. Nothing else opens Spark or Ray."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -12,14 +13,15 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from jobs.machine.delta_jars import delta_jars
+from jobs.machine.java import java_home
 from pipelines.config import RayConfig, RunConfig, SparkConfig
-from pipelines.errors import MachineError
+from pipelines.errors import MachineError, first_line
 from pipelines.lake.location import Location
 from pipelines.runtime.cache import cache_folder
-from pipelines.runtime.progress import Progress
+from pipelines.runtime.hardware import usable_cores
 
 if TYPE_CHECKING:
-    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 _DELTA_CONF = {
@@ -34,21 +36,21 @@ _LOCAL_CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.catalogImplementation": "in-memory",
-    # Fifty tasks to read the log of a small table are most of a small commit's time.
+    # Delta's default of 50 partitions for a table's log takes most of a small commit's time.
     "spark.databricks.delta.snapshotPartitions": "1",
 }
 _LOCAL_SHUFFLE_PARTITIONS = 2
 _LOCAL_JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 _RAY_PORT, _MASTER_PORT, _CONNECT_PORT = 6379, 7077, 15002
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
-"""Set by spark-submit, which has started the driver's JVM already."""
+"""Environment variable set by spark-submit, which has then started the driver's JVM."""
 
 
 class Sessions:
-    """The sessions of a run, each opened when it is first asked for, closed at the end."""
+    """The sessions of a run, each opened when it is first used and closed at the end."""
 
-    def __init__(self, config: RunConfig, progress: Progress) -> None:
-        self._config, self._progress = config, progress
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
         self._open = ExitStack()
         self._spark: SparkSession | None = None
         self._has_ray = False
@@ -67,11 +69,11 @@ class Sessions:
 
     @property
     def log_folder(self) -> Path:
-        """Where the engines' own words go."""
+        """Folder of the engines' logs."""
         return self._config.folder / "logs"
 
     def spark(self) -> SparkSession:
-        """The Spark session; may be asked for from several threads.
+        """The Spark session; safe to call from several threads.
 
         Raises:
             MachineError: Spark cannot start, or its cluster cannot be reached.
@@ -81,11 +83,11 @@ class Sessions:
                 self._spark = spark_session(self._config.spark, self.log_folder)
                 self._open.callback(self._spark.stop)
                 if self._config.spark.remote is None:
-                    require_file_system(self._spark, self._config.lake.uri)
+                    _require_file_system(self._spark, self._config.lake.uri)
             return self._spark
 
     def start_ray(self) -> None:
-        """Start Ray, or connect to its cluster; nothing happens the second time.
+        """Start Ray or connect to its cluster, at the first call only.
 
         Raises:
             MachineError: Ray cannot start, or its cluster cannot be reached.
@@ -101,34 +103,36 @@ def spark_session(config: SparkConfig, log_folder: Path) -> SparkSession:
 
     Args:
         config: where, and with what settings.
-        log_folder: the JVM's words go to `spark.log` in it.
+        log_folder: the JVM's output goes to `spark.log` in it.
 
     Raises:
         MachineError: no Java, no Delta jars, no such cluster, or too little memory.
     """
     if config.remote is not None:
-        return _connect(config)
+        return _connect(config.remote, config)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if _SUBMITTED not in os.environ:
-        _prepare_java(config)
+        os.environ["JAVA_HOME"] = str(java_home())
+        if config.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        elif config.master.startswith("spark://"):
+            _require_reachable("spark.master", config.master, _MASTER_PORT)
     log_folder.mkdir(parents=True, exist_ok=True)
     return _launch(spark_conf(config), log_folder / "spark.log")
 
 
 def spark_conf(config: SparkConfig) -> dict[str, str]:
-    """Spark's settings; the configuration's own come last.
+    """Spark's settings; those of `spark.conf` replace ours.
 
     Raises:
-        MachineError: Delta's jars were not resolved yet.
+        MachineError: Delta's jars were not downloaded yet.
     """
     conf = dict(_DELTA_CONF)
     if config.shuffle_partitions is not None:
         conf["spark.sql.shuffle.partitions"] = str(config.shuffle_partitions)
     if _SUBMITTED in os.environ:
-        # Master, memory and jars are what spark-submit was told.
+        # Master, memory and jars are arguments of spark-submit.
         return {**conf, **config.conf}
-    from jobs.machine.delta_jars import delta_jars
-
     jars = [str(jar) for jar in delta_jars()]
     conf |= {"spark.master": config.master, "spark.driver.memory": config.driver_memory}
     if config.master.startswith("local"):
@@ -136,15 +140,15 @@ def spark_conf(config: SparkConfig) -> dict[str, str]:
         conf.setdefault("spark.sql.shuffle.partitions", str(_LOCAL_SHUFFLE_PARTITIONS))
         conf["spark.sql.warehouse.dir"] = str(cache_folder() / "spark-warehouse")
         conf["spark.driver.extraJavaOptions"] = _LOCAL_JAVA_OPTIONS
-        # On the class path at once; as spark.jars each would be served and copied first.
+        # Not spark.jars: Spark would serve and copy each jar before it loads it.
         conf["spark.driver.extraClassPath"] = os.pathsep.join(jars)
     else:
         conf["spark.jars"] = ",".join(jars)
     return {**conf, **config.conf}
 
 
-def require_file_system(session: SparkSession, uri: str) -> None:
-    """Check that Spark has what it takes to reach a lake in an object store.
+def _require_file_system(session: SparkSession, uri: str) -> None:
+    """Require that Spark can reach a lake in an object store.
 
     Raises:
         MachineError: the store's connector is missing, or the store refuses Spark.
@@ -153,37 +157,34 @@ def require_file_system(session: SparkSession, uri: str) -> None:
         return
     from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
+    jvm = session._jvm
+    assert jvm is not None, "a classic session has a JVM"
     try:
-        path = session._jvm.org.apache.hadoop.fs.Path(uri)
+        path = jvm.org.apache.hadoop.fs.Path(uri)
         path.getFileSystem(session._jsc.hadoopConfiguration()).exists(path)
     except Py4JError as error:
         java = getattr(error, "java_exception", None)
-        reason = str(java or error).strip().splitlines()[0][:200]
+        reason = first_line(java or error)[:200]
         raise MachineError(
             f"lake.uri: Spark cannot reach {uri} ({reason}); name the store's connector and its "
             "settings in spark.conf, as jobs/README.md shows"
         ) from None
 
 
-def _prepare_java(config: SparkConfig) -> None:
-    from jobs.machine.java import java_home
-
-    os.environ["JAVA_HOME"] = str(java_home())
-    if config.master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    elif config.master.startswith("spark://"):
-        _require_reachable("spark.master", config.master, _MASTER_PORT)
-
-
 def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
     from py4j.protocol import Py4JError
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
     settings = SparkConf(loadDefaults=False).setAppName("restem").setAll(list(conf.items()))
     try:
-        _start_jvm(settings, log_file)
+        if SparkContext._gateway is None:
+            # The JVM writes before Spark's log settings take effect: only its pipes catch it all.
+            with log_file.open("ab") as log:
+                gateway = launch_gateway(settings, {"stdout": log, "stderr": log})
+            SparkContext._ensure_initialized(gateway=gateway, conf=settings)
         return SparkSession.builder.config(conf=settings).getOrCreate()
     except (Py4JError, PySparkRuntimeError) as error:
         reason = str(error).strip().splitlines()[-1][:200]
@@ -193,24 +194,11 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
         ) from None
 
 
-def _start_jvm(settings: SparkConf, log_file: Path) -> None:
-    from pyspark import SparkContext
-    from pyspark.java_gateway import launch_gateway
-
-    if SparkContext._gateway is not None:
-        return
-    # The JVM's first lines come before Spark's log settings: only its pipes catch them all.
-    with log_file.open("ab") as log:
-        gateway = launch_gateway(settings, {"stdout": log, "stderr": log})
-    SparkContext._ensure_initialized(gateway=gateway, conf=settings)
-
-
-def _connect(config: SparkConfig) -> SparkSession:
-    assert config.remote is not None
-    _require_reachable("spark.remote", config.remote, _CONNECT_PORT)
+def _connect(remote: str, config: SparkConfig) -> SparkSession:
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.remote(config.remote)
+    _require_reachable("spark.remote", remote, _CONNECT_PORT)
+    builder = SparkSession.builder.remote(remote)
     for key, value in config.conf.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -221,7 +209,7 @@ def _connect(config: SparkConfig) -> SparkSession:
 
 @contextmanager
 def ray_session(config: RayConfig) -> Iterator[None]:
-    """Ray while this lasts: started here, or the cluster at `address` (or of RAY_ADDRESS).
+    """Connect to Ray: at `address`, at RAY_ADDRESS, or to a cluster started here.
 
     Raises:
         MachineError: Ray cannot start, or nothing answers at the address.
@@ -230,20 +218,26 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
-        # One machine's own cluster, listening to itself: a token would guard nothing.
+        # The cluster listens to this machine only: there is nothing for a token to protect.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        # Ray's workers are its engines here: they should not wait for whatever else runs.
+        # The workers do the run's work, so they have the priority of any other process.
         os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     if ray.is_initialized():
         yield
         return
-    options = {"address": address} if address else _local_ray(config)
+    local = {
+        "address": "local",
+        "num_cpus": config.num_cpus or usable_cores(),
+        "object_store_memory": config.object_store_mb * 2**20,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
     try:
-        _init_ray(options)
-    except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions, this is its door
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        _init_ray({"address": address} if address else local)
+    except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions
+        reason = first_line(error)[:200]
         raise MachineError(
             f"Ray cannot {'connect to ' + address if address else 'start here'} ({reason}); check "
             "ray.address, or give it more memory (ray.object_store_mb) or cores (ray.num_cpus)"
@@ -255,12 +249,12 @@ def ray_session(config: RayConfig) -> Iterator[None]:
 
 
 def _init_ray(options: dict[str, Any]) -> None:
-    """Start or connect; once more if Ray gives up on a machine that is busy for half a minute."""
+    """Start or connect; twice if Ray times out, as on a machine that is busy for half a minute."""
     import ray
 
     for attempt in (1, 2):
         try:
-            ray.init(logging_level="ERROR", log_to_driver=False, **options)
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
             break
         except Exception as error:
             if attempt == 2 or "timed out during startup" not in str(error):
@@ -268,23 +262,11 @@ def _init_ray(options: dict[str, Any]) -> None:
             ray.shutdown()
 
 
-def _local_ray(config: RayConfig) -> dict[str, Any]:
-    from pipelines.runtime.hardware import usable_cores
-
-    return {
-        "address": "local",
-        "num_cpus": config.num_cpus or usable_cores(),
-        "object_store_memory": config.object_store_mb * 2**20,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
-    }
-
-
 def _ray_address(config: RayConfig) -> str | None:
-    """The cluster's address, if one is named and it answers; None: Ray is started here.
+    """The address of the cluster to connect to; None if Ray is to be started here.
 
     Raises:
-        MachineError: nothing answers there, or it is Ray Client's address.
+        MachineError: nothing answers there, or it is an address of Ray Client.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
     if not address or address == "auto":
@@ -300,7 +282,7 @@ def _ray_address(config: RayConfig) -> str | None:
 
 
 def require_clusters(config: RunConfig) -> None:
-    """Check that the clusters which the configuration names answer.
+    """Require that the clusters which the configuration names answer.
 
     Raises:
         MachineError: one of them does not.
@@ -313,16 +295,15 @@ def require_clusters(config: RunConfig) -> None:
 
 
 def _require_reachable(field: str, address: str, default_port: int) -> None:
-    """Say at once that nothing is there; the engines' own clients try for minutes.
+    """Require that something listens at the address: the engines' own clients retry for minutes.
 
     Raises:
-        MachineError: nothing listens at the address.
+        MachineError: nothing does.
     """
-    place = address.partition("://")[2] or address
+    hosts = address.partition("://")[2] or address
     # Of several masters (`spark://a:7077,b:7077`), one is enough.
-    places = [part.partition("/")[0].partition(";")[0] for part in place.split(",")]
-    for each in places:
-        host, _, port = each.partition(":")
+    for place in hosts.split(","):
+        host, _, port = place.partition("/")[0].partition(";")[0].partition(":")
         try:
             with socket.create_connection((host, int(port or default_port)), timeout=5):
                 return

@@ -3,63 +3,61 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
 
 from jobs.show.console import cell, console, heading, seconds, table, with_interval
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipelines.results.compare import Comparison
+from pipelines.results.compare import Comparison, PairedDifference
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Print what was set differently, what came out, and what it cost."""
+    """Print the settings that differ, the evaluations, the paired differences and the cost."""
     out = console()
     runs = comparison.runs
     heading(out, "Settings that differ")
     settings = {
-        name: [json.dumps(v, ensure_ascii=False) for v in values]
+        name: [json.dumps(value, ensure_ascii=False) for value in values]
         for name, values in comparison.settings.items()
     }
-    _side_by_side(out, runs, "setting", settings, "  none")
+    _side_by_side(out, runs, "setting", settings, none="none")
     heading(out, "Evaluations (95 % interval)")
-    scores = {
+    evaluations = {
         f"{suite} {metric}, iteration {iteration}": [with_interval(row) for row in rows]
         for (suite, metric, iteration), rows in comparison.evaluations.items()
     }
-    _side_by_side(out, runs, "metric", scores, "  none yet")
-    _differences(out, comparison)
-    heading(out, "Cost")
-    costs = {name: [_cost(name, v) for v in values] for name, values in comparison.costs.items()}
-    _side_by_side(out, runs, "what", costs, "  nothing yet")
-
-
-def _differences(out: Console, comparison: Comparison) -> None:
+    _side_by_side(out, runs, "metric", evaluations, none="none yet")
     heading(out, "Final policies on the same test problems (greedy, paired, 95 % interval)")
     if not comparison.differences:
         out.print("  no test problem is shared")
-    for pair in comparison.differences:
-        sure = pair.ci_low > 0 or pair.ci_high < 0
-        out.print(
-            f"  {pair.run} - {pair.against}: {pair.difference:+.3f} "
-            f"[{pair.ci_low:+.3f}, {pair.ci_high:+.3f}] on {pair.n:,} problems; "
-            f"{pair.wins} only by {pair.run}, {pair.losses} only by {pair.against}; "
-            f"the interval {'excludes' if sure else 'includes'} 0"
-        )
+    for difference in comparison.differences:
+        out.print(_paired_line(difference))
+    heading(out, "Cost")
+    costs = {
+        name: [_cost(name, value) for value in values] for name, values in comparison.costs.items()
+    }
+    _side_by_side(out, runs, "what", costs, none="nothing yet")
+
+
+def _paired_line(pair: PairedDifference) -> str:
+    gain = pair.gain
+    has_zero = gain.low <= 0 <= gain.high
+    return (
+        f"  {pair.run} - {pair.baseline}: {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on "
+        f"{gain.n:,} problems; {pair.wins} only by {pair.run}, {pair.losses} only by "
+        f"{pair.baseline}; the interval {'includes' if has_zero else 'excludes'} 0"
+    )
 
 
 def _side_by_side(
-    out: Console, runs: list[str], what: str, values: dict[str, list[Any]], none: str
+    out: Console, runs: list[str], what: str, values: Mapping[str, Sequence[str]], none: str
 ) -> None:
     if not values:
-        out.print(none)
-        return
-    rows = [{what: name, **dict(zip(runs, row, strict=True))} for name, row in values.items()]
-    table(out, rows)
+        out.print(f"  {none}")
+    table(out, [{what: name} | dict(zip(runs, row, strict=True)) for name, row in values.items()])
 
 
-def _cost(name: str, value: Any) -> str:
+def _cost(name: str, value: int | float | None) -> str:
     if name.startswith("seconds"):
         return seconds(value)
     return f"{value:,}" if isinstance(value, int) else cell(value)

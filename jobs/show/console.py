@@ -1,36 +1,39 @@
-"""How the commands print: tables that fit a terminal, and stay plain in a pipe."""
+"""How the commands print: tables that fit a terminal, plain text in a pipe or a file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-Row = Mapping[str, Any]
+    from pipelines.lake.query_results import Row
 
 _NARROWEST = 14
-"""A text column is cut to so many characters before a table becomes a list of records."""
+"""A text column is cut to this width before a table is printed as a list of records."""
 _WIDEST = 80
-_PIPE_WIDTH = 10_000
+_FIGURES = re.compile(r"[\d .,:%+/\[\]-]*")
+"""Numbers, intervals, durations, times: a part of one would be wrong, so they are never cut."""
+_PLAIN_WIDTH = 10_000
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def console() -> Console:
-    """Standard output: colors in a terminal, and no wrapping in a pipe."""
-    from rich.console import Console
+class _QuietConsole(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # the command line ends quietly; rich would exit with 1
 
-    class Output(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # the command line ends quietly; rich would exit with 1
 
-    plain = Output(highlight=False, markup=False, emoji=False)
-    if not plain.is_terminal:
-        plain.width = _PIPE_WIDTH
-    return plain
+def console(file: IO[str] | None = None) -> Console:
+    """A console on standard output, or on a file: colors in a terminal, else no wrapping."""
+    made = _QuietConsole(file=file, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = _PLAIN_WIDTH
+    return made
 
 
 def heading(out: Console, text: str) -> None:
@@ -38,17 +41,30 @@ def heading(out: Console, text: str) -> None:
     out.print(f"\n{text}", style="bold")
 
 
-def table(out: Console, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
-    """Print rows as a table, or as records where they are too wide for the terminal."""
+def table(
+    out: Console,
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str] | None = None,
+    right: Collection[str] = (),
+) -> None:
+    """Print rows as a table, or as records where they are too wide for the terminal.
+
+    Args:
+        out: where to.
+        rows: column -> value.
+        columns: columns to print; those of the first row if None.
+        right: columns that are aligned right, as numbers are.
+    """
     names = list(columns or (rows[0] if rows else ()))
     if not names:
         return
     cells = [[cell(row.get(name)) for name in names] for row in rows]
-    widths = _widths(names, cells, out.width)
-    if widths is None:
-        _records(out, names, cells)
-    else:
-        _grid(out, names, cells, widths, [_is_number(rows, name) for name in names])
+    layout = _layout(names, cells, out.width)
+    if layout is None:
+        _print_records(out, names, cells)
+        return
+    aligned = [name in right or _is_numeric([row.get(name) for row in rows]) for name in names]
+    _print_grid(out, names, cells, aligned, *layout)
 
 
 def cell(value: object) -> str:
@@ -83,45 +99,69 @@ def with_interval(row: Row | None) -> str:
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
 
 
-def _is_number(rows: Iterable[Row], name: str) -> bool:
-    values = [row.get(name) for row in rows if row.get(name) is not None]
-    return bool(values) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+def _is_numeric(values: Sequence[object]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in known
     )
 
 
-def _widths(names: list[str], cells: list[list[str]], room: int) -> list[int] | None:
-    """Widths of columns that fit the room, longest cut first; None if they cannot."""
-    longest = [max([len(row[i]) for row in cells], default=0) for i in range(len(names))]
-    widths = [min(max(len(name), n), _WIDEST) for name, n in zip(names, longest, strict=True)]
-    floors = [min(width, max(len(n), _NARROWEST)) for n, width in zip(names, widths, strict=True)]
-    room -= 2 * (len(names) - 1)
-    while sum(widths) > room:
-        spare = [width - floor for width, floor in zip(widths, floors, strict=True)]
-        if max(spare) <= 0:
-            return None
-        widths[spare.index(max(spare))] -= 1
-    return widths
+def _layout(names: list[str], cells: list[list[str]], room: int) -> tuple[list[int], int] | None:
+    """Widths of the columns and of the gap between them; None if the table does not fit.
+
+    To fit, headers are wrapped, then text is cut, longest column first, then the gap is halved.
+    """
+    columns = range(len(names))
+    whole_only = [all(_FIGURES.fullmatch(row[i]) for row in cells) for i in columns]
+    longest = [max((len(row[i]) for row in cells), default=0) for i in columns]
+    word = [max(map(len, name.split()), default=0) for name in names]
+    whole = [min(max(len(names[i]), longest[i]), _WIDEST) for i in columns]
+    wrapped = [min(max(word[i], longest[i]), _WIDEST) for i in columns]
+    floors = [
+        width if whole_only[i] else min(width, max(word[i], _NARROWEST))
+        for i, width in enumerate(wrapped)
+    ]
+    for gap in (2, 1):
+        free = room - gap * (len(names) - 1)
+        if sum(whole) <= free:
+            return whole, gap
+        if sum(floors) <= free:
+            widths = list(wrapped)
+            while sum(widths) > free:
+                spare = [width - floor for width, floor in zip(widths, floors, strict=True)]
+                widths[spare.index(max(spare))] -= 1
+            return widths, gap
+    return None
 
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _grid(
-    out: Console, names: list[str], cells: list[list[str]], widths: list[int], right: list[bool]
+def _print_grid(
+    out: Console,
+    names: list[str],
+    cells: list[list[str]],
+    right: list[bool],
+    widths: list[int],
+    gap: int,
 ) -> None:
     def line(row: list[str]) -> str:
         fitted = zip(row, widths, right, strict=True)
         parts = [_cut(t, w).rjust(w) if r else _cut(t, w).ljust(w) for t, w, r in fitted]
-        return "  ".join(parts).rstrip()
+        return (" " * gap).join(parts).rstrip()
 
-    out.print(line(names), style="bold", no_wrap=True, overflow="ignore", crop=False)
+    headers = [textwrap.wrap(name, width) for name, width in zip(names, widths, strict=True)]
+    height = max(map(len, headers))
+    for level in range(height):
+        parts = [[""] * (height - len(header)) + header for header in headers]
+        header_line = line([part[level] for part in parts])
+        out.print(header_line, style="bold", no_wrap=True, overflow="ignore", crop=False)
     for row in cells:
         out.print(line(row), no_wrap=True, overflow="ignore", crop=False)
 
 
-def _records(out: Console, names: list[str], cells: list[list[str]]) -> None:
+def _print_records(out: Console, names: list[str], cells: list[list[str]]) -> None:
     wide = max(len(name) for name in names)
     for number, row in enumerate(cells, 1):
         out.print(f"row {number}", style="bold")

@@ -1,15 +1,12 @@
-"""Print a sample's story."""
+"""Print the full lineage of a sample."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from rich.console import Console
 
 from jobs.show.console import cell, console, heading, table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipelines.results.lineage import Row, Story
+from pipelines.lake.query_results import Row
+from pipelines.results.lineage import Lineage
 
 _NOT_KEPT = {
     "reward_not_above_threshold": "its reward is not above the threshold",
@@ -19,23 +16,29 @@ _NOT_KEPT = {
 }
 
 
-def show_story(story: Story) -> None:
-    """Print a sample's story, from its problem to the policy trained on it."""
+def show_lineage(lineage: Lineage) -> None:
+    """Print a sample's lineage, from its problem to the policy trained on it."""
     out = console()
-    sample = story.sample
+    sample = lineage.sample
     where = f"run {sample['run_id']}, iteration {sample['iteration']}"
     out.print(f"sample {sample['sample_id']} ({where})", style="bold")
-    _problem(out, story.problem, sample["problem_id"])
-    _prompt(out, story.prompt)
-    _policies(out, story.policies, sample)
+    _problem(out, lineage.problem, sample["problem_id"])
+    _prompt(out, lineage.prompt)
+    heading(out, f"Policy {sample['policy_id']}")
+    for policy in lineage.policies:
+        out.print(f"  {_origin(policy)}")
+        out.print(f"    {policy['checkpoint_uri']}", style="dim")
     _solution(out, sample)
-    _verdicts(out, story.rewards)
-    if story.selected_on:
-        out.print("  judged again since it was selected, when it was:")
-        _each_verdict(out, story.selected_on)
-    _selection(out, story)
-    heading(out, "Sealed in")
-    table(out, story.stages)
+    heading(out, "Verdict")
+    if not lineage.rewards:
+        out.print("  not scored yet")
+    _verdicts(out, lineage.rewards)
+    if lineage.selected_on:
+        out.print("  rescored since its selection, which read:")
+        _verdicts(out, lineage.selected_on)
+    _selection(out, lineage)
+    heading(out, "Stages that made these rows")
+    table(out, lineage.stages)
 
 
 def _problem(out: Console, problem: Row | None, problem_id: str) -> None:
@@ -52,29 +55,25 @@ def _prompt(out: Console, prompt: Row | None) -> None:
     if prompt is None:
         out.print("  not in the prompts table")
         return
-    shared = prompt["num_shared_chars"]
     _facts(out, purpose=prompt["purpose"], id=prompt["prompt_id"])
-    if shared:
-        first = cell(prompt["text"][: min(shared, 60)])
-        out.print(f"  | {first}… ({shared:,} characters of exemplars)", style="dim")
-    _quote(out, prompt["text"][shared:])
-
-
-def _policies(out: Console, policies: list[Row], sample: Row) -> None:
-    heading(out, f"Policy {sample['policy_id']}")
-    for policy in policies:
-        out.print(f"  {_origin(policy)}")
-        out.print(f"    {policy['checkpoint_uri']}", style="dim")
+    text: str = prompt["text"]
+    question = text.rfind(prompt["question"]) if "question" in prompt else 0
+    # From the line on which the question begins; before it stand exemplars and instructions.
+    start = text.rfind("\n", 0, max(question, 0)) + 1
+    if start:
+        first = cell(text[: min(start, 60)])
+        out.print(f"  | {first}… ({start:,} characters before the question)", style="dim")
+    _quote(out, text[start:])
 
 
 def _origin(policy: Row) -> str:
+    name = f"policy {policy['iteration']}, {policy['policy_id']}"
     if policy["started_from"] is None:
-        return f"policy {policy['iteration']}, {policy['policy_id']}: the base model"
+        return f"{name}: the base model"
     reward = policy["validation_reward"]
     return (
-        f"policy {policy['iteration']}, {policy['policy_id']}: fine-tuned from "
-        f"{policy['started_from']} on training_set version {policy['training_set_version']}, "
-        f"epoch {policy['epoch']} of {policy['num_epochs']} kept"
+        f"{name}: fine-tuned from {policy['started_from']} on training_set version "
+        f"{policy['training_set_version']}, epoch {policy['epoch']} of {policy['num_epochs']} kept"
         + (f", D_val reward {reward:.3f}" if reward is not None else "")
     )
 
@@ -95,13 +94,6 @@ def _solution(out: Console, sample: Row) -> None:
 
 
 def _verdicts(out: Console, rewards: list[Row]) -> None:
-    heading(out, "Verdict")
-    if not rewards:
-        out.print("  not scored yet")
-    _each_verdict(out, rewards)
-
-
-def _each_verdict(out: Console, rewards: list[Row]) -> None:
     for reward in rewards:
         out.print(
             f"  {reward['verdict']}, reward {reward['reward']:g}: extracted "
@@ -111,11 +103,11 @@ def _each_verdict(out: Console, rewards: list[Row]) -> None:
         )
 
 
-def _selection(out: Console, story: Story) -> None:
+def _selection(out: Console, lineage: Lineage) -> None:
     heading(out, "Training set")
-    chosen, row, trained = story.selection, story.training_row, story.trained
+    chosen, row, trained = lineage.selection, lineage.training_row, lineage.trained
     if chosen is None:
-        drawn = story.sample["decoding"] == "sample" and story.sample["purpose"] == "train"
+        drawn = lineage.sample["decoding"] == "sample" and lineage.sample["purpose"] == "train"
         out.print("  not curated yet" if drawn else "  not considered: drawn for an evaluation")
         return
     if not chosen["kept"]:
@@ -130,7 +122,7 @@ def _selection(out: Console, story: Story) -> None:
         out.print(f"  trained on it: policy {trained['iteration']}, {trained['policy_id']}")
 
 
-def _facts(out: Console, **facts: Any) -> None:
+def _facts(out: Console, **facts: str) -> None:
     for name, value in facts.items():
         out.print(f"  {name}: {value}")
 

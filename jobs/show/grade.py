@@ -1,20 +1,20 @@
-"""Exams graded by hand: out as a page and a sheet, and the marks back in."""
+"""Export a suite to be graded by hand, and import the marks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jobs.machine.sessions import Sessions
 from jobs.show.console import console
 from pipelines.errors import ConfigError
-from pipelines.lake.answers import quoted
 from pipelines.lake.lake import open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
+from pipelines.lake.sql_text import sql_list
 from pipelines.lake.stored_run import stored_config
+from pipelines.metrics.bootstrap import Estimate
 from pipelines.results.grading.exam import Exam, read_exam
 from pipelines.results.grading.marks import check_marks, row_key
 from pipelines.results.grading.page import write_page
@@ -22,11 +22,8 @@ from pipelines.results.grading.record import Recorded, record
 from pipelines.results.grading.sheet import SheetRow, read_sheet, write_sheet
 from pipelines.results.grading.totals import DISAGREEMENT, POINTS, SHARE
 from pipelines.runs.check_context import ExpectationGate
+from pipelines.runs.silent_listener import SilentListener
 from pipelines.runtime.progress import SilentProgress
-
-if TYPE_CHECKING:
-    from pipelines.lake.snapshot import TableSnapshot
-    from pipelines.metrics.estimates import Estimate
 
 _GRADER = re.compile(r"\w[\w .-]{0,99}")
 
@@ -40,10 +37,11 @@ def export(
     decoding: str | None,
     max_points: float,
 ) -> None:
-    """Write a suite's page and sheet into a folder, and say what to do with them.
+    """Write a suite's page and sheet into a folder, and print what to do with them.
 
     Raises:
-        ConfigError: the run has no such samples, or the folder cannot be written.
+        ConfigError: the run has no such samples, the folder cannot be written, or it holds a sheet
+            of them already.
     """
     if not 0 < max_points < float("inf"):
         raise ConfigError(f"--max-points must be a number > 0, got {max_points:g}")
@@ -54,7 +52,11 @@ def export(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_page(exam, page)
-        _write_new_sheet(exam, sheet)
+        if sheet.exists():
+            raise ConfigError(
+                f"--output: {sheet} is there, and may hold marks; choose another folder"
+            )
+        write_sheet(exam, sheet)
     except OSError as error:
         raise ConfigError(f"--output: cannot write {error.filename}: {error.strerror}") from None
     out = console()
@@ -73,40 +75,33 @@ def import_marks(
     """Read the marks of one grader, commit them and their totals, and print those.
 
     Raises:
-        RestEMError: a row is not as it must be, or the marks are there and differ. Nothing is
-            written then.
+        RestEMError: a row has a fault, or earlier marks by the grader differ. Nothing is written
+            then.
     """
     if not _GRADER.fullmatch(grader):
         raise ConfigError(
             f"--grader must be a name of letters, digits, spaces, '.', '_' and '-', got {grader!r}"
         )
     reader = LakeReader(location)
-    config = stored_config(reader, location, run)
+    config = stored_config(reader, run)
     rows = [row for path in files for row in read_sheet(path)]
     marks = check_marks(rows, _exams(reader, run, rows))
-    sessions = Sessions(config, SilentProgress())
-    listener = _Unfollowed(reader, run)
-    with sessions, open_lake(config, sessions, ExpectationGate(config), listener) as lake:
+    progress, gate = SilentProgress(), ExpectationGate(config)
+    sessions, listener = Sessions(config), SilentListener(reader, run)
+    with sessions, open_lake(config, sessions, gate, listener, progress) as lake:
         recorded = record(lake, marks, grader, replace=replace)
     for each in recorded:
-        _show(each, grader)
-
-
-def _write_new_sheet(exam: Exam, path: Path) -> None:
-    """Write the sheet, unless one is there: it may be filled in."""
-    if path.exists():
-        raise ConfigError(f"--output: {path} is there, and may hold marks; choose another folder")
-    write_sheet(exam, path)
+        _show_totals(each, grader)
 
 
 def _exams(reader: LakeReader, run: str, rows: Sequence[SheetRow]) -> list[Exam]:
-    """The exams that the rows are about, as they are in the lake."""
+    """The exams that the rows were exported from, as the lake has them."""
     keys = {key for row in rows if (key := row_key(row)) is not None}
     if not keys:
         return []
-    ids = ", ".join(quoted(sample_id) for _, sample_id in sorted(keys))
+    ids = sql_list(sample_id for _, sample_id in sorted(keys))
     found = reader.rows(
-        f"SELECT sample_id, purpose, iteration, decoding FROM samples WHERE sample_id IN ({ids})",
+        f"SELECT sample_id, purpose, iteration, decoding FROM samples WHERE sample_id IN {ids}",
         run,
     )
     parts = {
@@ -117,7 +112,7 @@ def _exams(reader: LakeReader, run: str, rows: Sequence[SheetRow]) -> list[Exam]
     return [read_exam(reader, run, *part) for part in sorted(parts)]
 
 
-def _show(recorded: Recorded, grader: str) -> None:
+def _show_totals(recorded: Recorded, grader: str) -> None:
     out = console()
     what = "were there already" if recorded.is_repeat else "are recorded"
     out.print(f"suite {recorded.suite}, iteration {recorded.iteration}: marks by {grader} {what}")
@@ -125,30 +120,12 @@ def _show(recorded: Recorded, grader: str) -> None:
     out.print(f"  points  {_interval(points)} over {points.n} problems")
     out.print(f"  share   {_interval(share)}")
     out.print(f"  graders {', '.join(recorded.graders)}")
-    apart = recorded.totals.get(DISAGREEMENT)
-    if apart is not None:
-        out.print(f"  they are apart by {_interval(apart)} of a problem's points")
+    disagreement = recorded.totals.get(DISAGREEMENT)
+    if disagreement is not None:
+        out.print(
+            f"  graders differ by {_interval(disagreement)} of a problem's points, on average"
+        )
 
 
 def _interval(found: Estimate) -> str:
     return f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"
-
-
-class _Unfollowed:
-    """A listener for work outside the loop: the run's name in the tracker, and nothing told to it."""
-
-    def __init__(self, reader: LakeReader, run: str) -> None:
-        self._run_id = reader.rows("SELECT mlflow_run_id FROM runs", run)[0]["mlflow_run_id"]
-
-    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
-        """See pipelines.lake.lake.Listener."""
-        run_id: str | None = self._run_id
-        return run_id
-
-    def stage_started(self, iteration: int, stage: str) -> None:
-        """See pipelines.lake.lake.Listener."""
-
-    def stage_sealed(
-        self, seal: dict[str, Any], snapshot: TableSnapshot, *, repeated: bool
-    ) -> None:
-        """See pipelines.lake.lake.Listener."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.show.console import console, heading, table
+from pipelines.config.sizes import Sizes, asked_sizes
 from pipelines.config.suites import suite_sources
-from pipelines.runs.plan import Amount, PlannedStage, Sizes, asked_sizes, plan
+from pipelines.runs.plan import PlannedStage, plan
+from pipelines.workload import Amount
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,40 +1,40 @@
-"""Judge a run's stored samples again, and print what came out differently."""
+"""Score a run's stored samples again, and print the verdicts that changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.console import cell, console, heading, table
 from pipelines.config import RunConfig
 from pipelines.lake.lake import open_lake
-from pipelines.lake.location import Location
 from pipelines.lake.stored_run import stored_config
 from pipelines.runs.check_context import ExpectationGate
-from pipelines.runs.rescore import EXAMPLES, Rescored, Rescorer, Row
+from pipelines.runs.rescore import EXAMPLES, Rescored, Rescorer
+from pipelines.runs.silent_listener import SilentListener
 from pipelines.runtime.progress import for_terminal
+from pipelines.stage import StageContext
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.lake.query_results import Row
     from pipelines.lake.reader import LakeReader
 
 _TAIL = 160
 """Characters of a solution's end that are shown: its answer stands there."""
 
 
-def rescore(
-    reader: LakeReader, run: str, uri: str, storage_options: dict[str, str], *, dry_run: bool
-) -> None:
-    """Rescore a run of the lake at a URI and print the changes, an iteration at a time.
+def rescore(reader: LakeReader, run: str, *, dry_run: bool) -> None:
+    """Rescore a run and print the changes per iteration.
 
     Raises:
         RestEMError: there is no such run, or anything that `Rescorer.rescore` raises.
     """
-    config = stored_config(reader, Location.at(uri, storage_options), run)
+    config = stored_config(reader, run)
     out = console()
     num_rescored = 0
     with _rescorer(reader, config) as rescorer:
@@ -42,7 +42,7 @@ def rescore(
             show_rescored(out, done)
             num_rescored += 1
     if not num_rescored:
-        out.print(f"run {run}: the verifier's present version judged every sample; nothing to do")
+        out.print(f"run {run}: every verdict is by the verifier's current version; nothing to do")
     elif dry_run:
         out.print("\nNothing was written: --dry-run.", style="bold")
 
@@ -54,30 +54,11 @@ def _rescorer(reader: LakeReader, config: RunConfig) -> Iterator[Rescorer]:
     with ExitStack() as stack:
         stack.enter_context(engines_to_log(logs))
         stack.enter_context(stderr_to_log(logs))
-        sessions = stack.enter_context(Sessions(config, progress))
+        sessions = stack.enter_context(Sessions(config))
         gate = ExpectationGate(config)
-        lake = stack.enter_context(open_lake(config, sessions, gate, _Recorded(reader, config)))
-        yield Rescorer(config, lake, progress, sessions.spark, sessions.start_ray)
-
-
-class _Recorded:
-    """The lake's listener: tells nobody, and knows the tracker's runs from the run's first start."""
-
-    def __init__(self, reader: LakeReader, config: RunConfig) -> None:
-        run = reader.rows("SELECT mlflow_run_id FROM runs", config.name)[0]
-        seals = reader.rows("SELECT iteration, mlflow_run_id FROM stages", config.name)
-        self._whole = run["mlflow_run_id"]
-        self._by_iteration = {row["iteration"]: row["mlflow_run_id"] for row in seals}
-
-    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
-        """See pipelines.lake.lake.Listener."""
-        return self._whole if iteration is None else self._by_iteration.get(iteration)
-
-    def stage_started(self, iteration: int, stage: str) -> None:
-        """See pipelines.lake.lake.Listener."""
-
-    def stage_sealed(self, seal: dict[str, Any], snapshot: Any, *, repeated: bool) -> None:
-        """See pipelines.lake.lake.Listener."""
+        listener = SilentListener(reader, config.name)
+        lake = stack.enter_context(open_lake(config, sessions, gate, listener, progress))
+        yield Rescorer(config, lake, StageContext(sessions, progress, config.folder))
 
 
 def show_rescored(out: Console, done: Rescored) -> None:

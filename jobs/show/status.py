@@ -1,24 +1,28 @@
-"""Print the runs of a lake, or how far one run is."""
+"""Print the runs of a lake, or the progress of one run."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from jobs.show.console import Row, cell, console, heading, seconds, table, with_interval
-from pipelines.runs.plan import loop_stages
+from expectations.check_result import describe
+from jobs.show.console import cell, console, heading, seconds, table, with_interval
+from pipelines.errors import LakeError
+from pipelines.lake.stored_run import stored_config
+from pipelines.runs.steps import Step, steps_of
+from pipelines.stage import StreamStage
 from schemas.checks import CRITICAL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.lake.query_results import Row
     from pipelines.lake.reader import LakeReader
 
 
 def show_runs(reader: LakeReader) -> None:
-    """Print one line a run."""
+    """Print one line per run."""
     out = console()
-    runs = reader.rows("SELECT run_id, config, created_at FROM runs ORDER BY created_at, run_id")
+    runs = reader.rows("SELECT run_id, created_at FROM runs ORDER BY created_at, run_id")
     rows = [_run_line(reader, run) for run in runs]
     out.print(f"lake {reader.uri}", style="dim")
     if rows:
@@ -28,45 +32,56 @@ def show_runs(reader: LakeReader) -> None:
 
 
 def show_run(reader: LakeReader, run: str) -> None:
-    """Print a run's stages, what is missing, its failed checks and evaluations."""
+    """Print a run's sealed stages, the missing ones, its failed checks and its evaluations."""
     out = console()
-    stages = _sealed(reader, run)
-    config = json.loads(reader.rows("SELECT config FROM runs", run)[0]["config"])
-    wanted = _wanted(config)
+    sealed = _sealed(reader, run)
+    steps = _steps(reader, run)
     out.print(f"run {run}", style="bold")
-    _stages(out, stages)
-    _missing(out, reader, run, stages, wanted)
-    _checks(out, reader, run)
-    _evaluations(out, reader, run)
+    _show_sealed(out, sealed)
+    _show_missing(out, reader, run, None if steps is None else _missing(steps, sealed))
+    _show_checks(out, reader, run)
+    _show_evaluations(out, reader, run)
 
 
 def _run_line(reader: LakeReader, run: Row) -> Row:
-    stages = _sealed(reader, run["run_id"])
-    wanted = _wanted(json.loads(run["config"]))
-    done = {(stage["iteration"], stage["stage"]) for stage in stages}
-    missing = [stage for stage in wanted if stage not in done]
+    sealed = _sealed(reader, run["run_id"])
+    steps = _steps(reader, run["run_id"])
     best = reader.rows(
         "SELECT * FROM latest_evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy'",
         run["run_id"],
     )
+    progress, following = str(len(sealed)), "not known: made by another version of restem"
+    if steps is not None:
+        missing = _missing(steps, sealed)
+        progress, following = f"{len(steps) - len(missing)}/{len(steps)}", "complete"
+        if missing:
+            following = f"{missing[0].stage.name}, iteration {missing[0].iteration}"
     return {
         "run": run["run_id"],
         "started": cell(run["created_at"]),
-        "stages": f"{len(wanted) - len(missing)}/{len(wanted)}",
-        "next": "complete" if not missing else f"{missing[0][1]}, iteration {missing[0][0]}",
-        "seconds": seconds(sum(stage["seconds"] for stage in stages)),
+        "stages": progress,
+        "next": following,
+        "seconds": seconds(sum(stage["seconds"] for stage in sealed)),
         "test greedy accuracy": with_interval(best[0] if best else None),
     }
 
 
-def _wanted(config: dict[str, Any]) -> list[tuple[int, str]]:
-    """The stages that a run with this configuration has."""
-    looked_for = (config.get("problems") or {}).get("contamination") is not None
-    return loop_stages(int(config.get("num_iterations", 0)), contamination=looked_for)
+def _steps(reader: LakeReader, run: str) -> list[Step] | None:
+    """The steps of a run; None if another version of restem made it."""
+    try:
+        return steps_of(stored_config(reader, run))
+    except LakeError:
+        return None
 
 
-def _sealed(reader: LakeReader, run: str) -> list[dict[str, Any]]:
-    """The last attempt at each stage, in the order in which they were sealed."""
+def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
+    """The steps that are not sealed."""
+    done = {(stage["iteration"], stage["stage"]) for stage in sealed}
+    return [step for step in steps if step.key not in done]
+
+
+def _sealed(reader: LakeReader, run: str) -> list[Row]:
+    """The last attempt at each stage of the loop, in the order in which they were sealed."""
     return reader.rows(
         "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY iteration, stage "
         "ORDER BY attempt DESC) AS nth FROM stages) WHERE nth = 1 "
@@ -75,7 +90,7 @@ def _sealed(reader: LakeReader, run: str) -> list[dict[str, Any]]:
     )
 
 
-def _stages(out: Console, stages: list[dict[str, Any]]) -> None:
+def _show_sealed(out: Console, stages: list[dict[str, Any]]) -> None:
     heading(out, "Sealed stages")
     if not stages:
         out.print("  none yet")
@@ -97,37 +112,33 @@ def _stages(out: Console, stages: list[dict[str, Any]]) -> None:
     out.print(f"  {seconds(sum(stage['seconds'] for stage in stages))} in all", style="dim")
 
 
-def _missing(
-    out: Console,
-    reader: LakeReader,
-    run: str,
-    stages: list[dict[str, Any]],
-    wanted: list[tuple[int, str]],
-) -> None:
-    done = {(stage["iteration"], stage["stage"]) for stage in stages}
-    missing = [stage for stage in wanted if stage not in done]
+def _show_missing(out: Console, reader: LakeReader, run: str, missing: list[Step] | None) -> None:
     heading(out, "To do")
+    if missing is None:
+        out.print("  not known: another version of restem made the run", style="yellow")
+        return
     if not missing:
         out.print("  nothing: the run is complete", style="green")
         return
-    iteration, name = missing[0]
-    out.print(f"  next: {name}, iteration {iteration}{_under_way(reader, run, name, iteration)}")
-    if missing[1:]:
-        out.print("  then: " + ", ".join(f"{stage} {at}" for at, stage in missing[1:]))
+    first, *others = missing
+    so_far = _committed_so_far(reader, run, first)
+    out.print(f"  next: {first.stage.name}, iteration {first.iteration}{so_far}")
+    if others:
+        out.print("  then: " + ", ".join(f"{s.stage.name} {s.iteration}" for s in others))
 
 
-def _under_way(reader: LakeReader, run: str, stage: str, iteration: int) -> str:
-    """How much of a stage that commits as it goes is there."""
-    wanted = f"SELECT coalesce(sum(num_samples), 0) AS n FROM prompts WHERE iteration = {iteration}"
-    made = {"generate": "samples", "score": "rewards"}.get(stage)
-    if made is None:
+def _committed_so_far(reader: LakeReader, run: str, step: Step) -> str:
+    """How many rows of a stage that commits as it goes are there."""
+    if not isinstance(step.stage, StreamStage):
         return ""
-    there = reader.rows(f"SELECT count(*) AS n FROM {made} WHERE iteration = {iteration}", run)
+    made, where = step.stage.table.name, f"WHERE iteration = {step.iteration}"
+    there = reader.rows(f"SELECT count(*) AS n FROM {made} {where}", run)[0]["n"]
+    wanted = f"SELECT coalesce(sum(num_samples), 0) AS n FROM prompts {where}"
     whole = reader.rows(wanted, run)[0]["n"]
-    return f" ({there[0]['n']:,} of {whole:,} {made} committed)"
+    return f" ({there:,} of {whole:,} {made} committed)"
 
 
-def _checks(out: Console, reader: LakeReader, run: str) -> None:
+def _show_checks(out: Console, reader: LakeReader, run: str) -> None:
     heading(out, "Checks")
     failed = reader.rows(
         "SELECT * FROM checks WHERE NOT passed ORDER BY severity, iteration, table_name",
@@ -139,13 +150,12 @@ def _checks(out: Console, reader: LakeReader, run: str) -> None:
         color = "red" if check["severity"] == CRITICAL else "yellow"
         out.print(
             f"  {check['severity']}: {check['table_name']}, iteration {check['iteration']}: "
-            f"{check['rule']}; observed {check['observed']}, "
-            f"{cell(check['num_unexpected'])} rows break it",
+            f"{describe(check['rule'], check['observed'])}",
             style=color,
         )
 
 
-def _evaluations(out: Console, reader: LakeReader, run: str) -> None:
+def _show_evaluations(out: Console, reader: LakeReader, run: str) -> None:
     found = reader.rows("SELECT * FROM evaluations ORDER BY suite, metric, iteration", run)
     heading(out, "Evaluations (95 % interval), by iteration; 0 is the base model")
     if not found:

@@ -1,4 +1,4 @@
-"""Score a file with a reward: the files around `pipelines.scoring.verify_file`."""
+"""`restem verify`: opens the files and scores one into the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 from pydantic import ValidationError
@@ -18,47 +18,48 @@ from pipelines.config import RewardConfig
 from pipelines.config.load import explain_validation
 from pipelines.errors import ConfigError, InputError
 from pipelines.runtime.progress import for_terminal
-from pipelines.scoring.verify_file import verify as verify_rows
+from pipelines.scoring.score_file import score_file
 
 _STANDARD = "-"
 
 
-def verify(
+def verify_file(
     reward: str, source: str, target: str, options: dict[str, str], timeout: float | None
 ) -> None:
-    """Score the rows of a file into another, and say how many got which verdict.
+    """Score the rows of a file into another, and print the number of rows per verdict.
 
     Args:
         reward: as `reward.function` of a configuration.
         source: a JSONL file; `-` is standard input.
-        target: the file to write; `-` is standard output. It is there when it is whole.
-        options: the reward's, their values in YAML.
-        timeout: seconds for one verdict; the configuration's default if None.
+        target: the file to write, created only once it is complete; `-` is standard output.
+        options: the reward's options, with values in YAML.
+        timeout: seconds per verdict; None for the configuration's default.
 
     Raises:
-        RestEMError: the reward, a file or a row is not as it must be; nothing is written then.
+        RestEMError: the reward, a file or a row cannot be used; nothing is written.
     """
     config = reward_config(reward, options, timeout)
-    progress = for_terminal(sys.stderr)  # standard output may be the rows'
+    progress = for_terminal(sys.stderr)  # standard output may hold the rows
     with _opened(source) as rows, _written(target, source) as lines:
-        verdicts = verify_rows(config, rows, lines, progress, _name(source, "standard input"))
+        verdicts = score_file(config, rows, lines, progress, _name(source, "standard input"))
     found = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
     where = _name(target, "standard output")
     progress.say(f"{verdicts.total():,} verdicts in {where}: {found or 'none'}")
 
 
 def reward_config(reward: str, options: dict[str, str], timeout: float | None) -> RewardConfig:
-    """The reward as a configuration would name it.
+    """The `reward` section that a configuration would have.
 
     Raises:
         ConfigError: an option is not YAML, or the timeout breaks its rule.
     """
-    tree: dict[str, Any] = {"function": reward, "options": {}}
+    values: dict[str, object] = {}
     for key, text in options.items():
         try:
-            tree["options"][key] = yaml.safe_load(text)
+            values[key] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise ConfigError(f"--option {key}: the value is not YAML, got {text!r}") from None
+    tree: dict[str, object] = {"function": reward, "options": values}
     if timeout is not None:
         tree["timeout_seconds"] = timeout
     try:
@@ -70,7 +71,7 @@ def reward_config(reward: str, options: dict[str, str], timeout: float | None) -
 @contextmanager
 def _opened(source: str) -> Iterator[IO[bytes]]:
     if source == _STANDARD:
-        with tempfile.TemporaryFile() as spooled:  # it is read twice
+        with tempfile.TemporaryFile() as spooled:  # the input is read twice
             shutil.copyfileobj(sys.stdin.buffer, spooled)
             yield spooled
         return

@@ -1,8 +1,8 @@
-"""The configuration of a run: every setting, its default, its rule.
+"""The configuration of a run: every setting, its default and its rule, a file per section or two.
 
-One frozen tree, read from YAML, changed by `--set key=value`, saved resolved beside the run. The
-sections up to `evaluation` decide the run's rows and are pinned to its name; the sections after it
-say only where and how fast the work is done, and may change between two starts of one run.
+One frozen tree, read from YAML, changed by `--set section.field=value`, stored in the lake. The
+sections of `RunConfig` up to `evaluation` decide the run's rows and are pinned to its name; those
+after it only say where and how fast the work is done, and may change when a run is resumed.
 """
 
 from pipelines.config.curate import CurateConfig
@@ -13,7 +13,7 @@ from pipelines.config.model import EMBEDDED_MODEL, ModelConfig
 from pipelines.config.problems import ContaminationConfig, ProblemsConfig, SourceConfig
 from pipelines.config.prompt import PromptConfig
 from pipelines.config.reward import BY_HAND, RewardConfig
-from pipelines.config.run import RunConfig, difference
+from pipelines.config.run import RunConfig
 from pipelines.config.sampling import Decoding, SamplingConfig
 from pipelines.config.section import Section
 from pipelines.config.services import GateConfig, LakeConfig, MLflowConfig, RayConfig, SparkConfig
@@ -42,5 +42,4 @@ __all__ = [
     "SparkConfig",
     "SuiteConfig",
     "TrainingConfig",
-    "difference",
 ]

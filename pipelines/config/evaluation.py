@@ -1,4 +1,4 @@
-"""What every policy is asked besides the E-step's samples."""
+"""Section `evaluation`: how every policy is evaluated, and on which suites."""
 
 from __future__ import annotations
 
@@ -14,53 +14,62 @@ from pipelines.config.section import Section
 
 
 class SuiteConfig(Section):
-    """A transfer suite: further problems that every policy is asked, in their own way."""
+    """A transfer suite: problems that every policy is evaluated on, with settings of their own."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")]
-    """The suite in `evaluations`; the purpose of its prompts."""
+    """Name of the suite in `evaluations.suite`, `prompts.purpose` and `samples.purpose`."""
     source: SourceConfig | None = None
-    """Its problems; none of them is trained on. A hub's split is `test` unless it says otherwise."""
+    """Its problems, never trained on; the split read from the hub is `test` unless set."""
     problems_of: str | None = None
-    """Instead of a source: `test`, or the suite whose problems are asked in another way."""
+    """Instead of a source: `test` or a suite with a source, whose problems are asked here too."""
     prompt: PromptConfig | None = None
-    """null: the run's."""
+    """null: the run's `prompt`."""
     reward: RewardConfig | None = None
-    """null: the run's."""
+    """null: the run's `reward`."""
     greedy: bool = True
-    """One solution a problem at temperature 0."""
+    """Draw one solution per problem at temperature 0."""
     pass_at_k: Decoding | None = None
-    """Extra draws for pass@k and maj@k; null: none."""
+    """Further solutions drawn per problem, for pass@k and maj@k; null: none."""
     max_tokens: int | None = Field(None, ge=1)
-    """null: sampling.max_tokens."""
+    """null: `sampling.max_tokens`."""
     stop: tuple[str, ...] | None = None
-    """null: sampling.stop."""
+    """null: `sampling.stop`."""
     by: str | None = None
-    """Field of the problems (BBH: `task`, `file`) by whose values the suite is also evaluated; the
-    suite's own figures are then the mean over those groups."""
+    """Field of the problems that groups them (BIG-Bench Hard: `task` or `file`).
+
+    Each group gets metrics of its own, and the suite's are the mean over groups.
+    """
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if self.name in ("train", "validation", "test"):
             raise ValueError(f"name must not be a split's, got {self.name!r}; choose another")
         if (self.source is None) == (self.problems_of is None):
-            raise ValueError("a suite must have a source, or problems_of, and not both")
+            raise ValueError("a suite must have either source or problems_of, not both")
         if not self.greedy and self.pass_at_k is None:
-            raise ValueError("a suite without greedy must have pass_at_k: it draws nothing")
+            raise ValueError("a suite without greedy must have pass_at_k, else it draws nothing")
         return self
 
 
 class EvaluationConfig(Section):
-    """What every policy is asked besides the E-step's samples; iteration 0 is the base model."""
+    """How every policy is evaluated; iteration 0 is the base model."""
 
     pass_at_k: Decoding | None = None
-    """Extra draws on `test` for pass@k and maj@k (the paper: temperature 1, top-p 0.95)."""
+    """Further solutions drawn per test problem, for pass@k and maj@k; null: none.
+
+    The paper's section 5: temperature 1, top-p 0.95, 64 solutions for maj@k on MATH.
+    """
     k: tuple[int, ...] = (1, 8)
-    """The k of pass@k and maj@k; those above the number of samples drawn are left out."""
+    """The k of pass@k and maj@k; a k above the number of solutions drawn is left out."""
     final_train_samples: int = Field(0, ge=0)
-    """Draws a training problem from the last policy, for its train-test gap (it has no E-step)."""
+    """Solutions drawn per training problem from the last policy, which has no E-step.
+
+    They give it a train-test gap; 0: none.
+    """
     num_bootstrap: int = Field(1000, ge=100)
+    """Number of bootstrap resamples of a confidence interval."""
     suites: tuple[SuiteConfig, ...] = ()
-    """Transfer suites, asked and judged in the same loop."""
+    """Transfer suites, drawn and scored together with the run's own problems."""
 
     @model_validator(mode="after")
     def _distinct_suites(self) -> Self:
@@ -68,7 +77,7 @@ class EvaluationConfig(Section):
         with_source = {"test", *(suite.name for suite in self.suites if suite.source)}
         for suite in self.suites:
             if names.count(suite.name) > 1:
-                raise ValueError(f"suites must have different names, {suite.name!r} is there twice")
+                raise ValueError(f"suites must have different names, got {suite.name!r} twice")
             if suite.problems_of and suite.problems_of not in with_source:
                 raise ValueError(
                     f"suites: problems_of must be test or a suite with a source, "

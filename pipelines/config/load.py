@@ -1,4 +1,4 @@
-"""A run's configuration read from its file, with the prompts' files and `--set` applied."""
+"""Read a run's configuration from its file, with `--set` and the prompts' files applied."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from pipelines.config import RunConfig
 from pipelines.errors import ConfigError
 
 _PROMPT_NOTES = ("source", "licence", "note")
-"""Where a prompt comes from: for its readers."""
+"""Fields of a prompt's file that say where it comes from; not settings."""
 
 
 def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a configuration file.
 
+    The prompts' files are read too, and their texts take the place of the files' names: the texts
+    decide the rows, so the texts are what a run is pinned to.
+
     Args:
         path: YAML file.
-        name: replaces the file's run name.
+        name: replaces the run name in the file.
         overrides: `section.field=value` items, the value in YAML.
 
     Raises:
-        ConfigError: the file is missing or is not YAML, or a field breaks its rule.
+        ConfigError: a file is missing or is not YAML, or a field breaks its rule.
     """
     tree = _read_yaml(path)
     for item in overrides:
@@ -33,37 +36,25 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
     if name is not None:
         tree["name"] = name
     tree.setdefault("name", path.stem)
-    for section in _sections_with_a_prompt(tree):
-        section["prompt"] = read_prompt(section["prompt"], path.parent)
+    # Sections of the wrong type are left to the validation, which names them.
+    evaluation = tree.get("evaluation")
+    suites = evaluation.get("suites") if isinstance(evaluation, dict) else None
+    for section in [tree, *(suites if isinstance(suites, list) else [])]:
+        if isinstance(section, dict) and isinstance(section.get("prompt"), dict):
+            section["prompt"] = _with_texts(section["prompt"], path.parent)
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(explain_validation(error, str(path))) from None
 
 
-def _sections_with_a_prompt(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    """The run, and each of its suites, whose prompt is a mapping of settings."""
-    evaluation = tree.get("evaluation")
-    suites = evaluation.get("suites") if isinstance(evaluation, dict) else None
-    sections = [tree, *(suites if isinstance(suites, list) else [])]
-    return [s for s in sections if isinstance(s, dict) and isinstance(s.get("prompt"), dict)]
-
-
-def read_prompt(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A prompt's settings with what its files hold: texts decide the rows, so texts are pinned.
-
-    Args:
-        prompt: settings, perhaps with `file` or `exemplars_file`.
-        folder: what those are relative to.
-
-    Raises:
-        ConfigError: a file is missing or is not what it should be.
-    """
+def _with_texts(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A prompt's settings, `file` and `exemplars_file` replaced by what the files hold."""
     settings = dict(prompt)
     file = settings.pop("file", None)
     if file is not None:
-        written = _read_yaml(folder / file)
-        settings = {k: v for k, v in written.items() if k not in _PROMPT_NOTES} | settings
+        in_file = _read_yaml(folder / file)
+        settings = {k: v for k, v in in_file.items() if k not in _PROMPT_NOTES} | settings
     exemplars_file = settings.pop("exemplars_file", None)
     if exemplars_file is not None:
         settings["exemplars"] = read_exemplars(folder / exemplars_file)
@@ -82,7 +73,8 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
         raise ConfigError(f"prompt.exemplars_file: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"prompt.exemplars_file: {path} is not UTF-8 text") from None
-    rows = _json_lines(path, text) if path.suffix == ".jsonl" else _yaml(path, text)
+    is_jsonl = path.suffix == ".jsonl"
+    rows: object = _json_lines(path, text) if is_jsonl else _yaml(path, text)
     if not isinstance(rows, list):
         raise ConfigError(f"{path}: must be a list of exemplars, got {type(rows).__name__}")
     for number, row in enumerate(rows, 1):
@@ -92,8 +84,8 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
     return [{"question": row["question"], "solution": row["solution"]} for row in rows]
 
 
-def _json_lines(path: Path, text: str) -> list[Any]:
-    rows = []
+def _json_lines(path: Path, text: str) -> list[object]:
+    rows: list[object] = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             rows += [json.loads(line)] if line.strip() else []
@@ -103,7 +95,7 @@ def _json_lines(path: Path, text: str) -> list[Any]:
 
 
 def explain_validation(error: ValidationError, where: str) -> str:
-    """One line a broken field: its name, the rule, the value."""
+    """One line per broken field: its name, the rule, the value."""
     lines = []
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "configuration"
@@ -132,7 +124,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _yaml(path: Path, text: str) -> Any:
+def _yaml(path: Path, text: str) -> object:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

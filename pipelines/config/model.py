@@ -1,4 +1,4 @@
-"""The base model."""
+"""Section `model`: the base model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pydantic import Field
 from pipelines.config.section import Section
 
 EMBEDDED_MODEL = "embedded:smollm2-135m-instruct"
-"""The base model that ships in a Python package; see pipelines/tuning/base_model.py."""
+"""The base model that comes in a Python package; see pipelines/tuning/base_model.py."""
 
 
 class ModelConfig(Section):
-    """The base model: what iteration 1 samples from and every M-step starts from."""
+    """The base model: the first policy, and what `improve.start_from: base` fine-tunes."""
 
     base_model: str = EMBEDDED_MODEL
     """`embedded:smollm2-135m-instruct`, a checkpoint folder, or a hub id."""
     revision: str | None = None
-    """The hub's revision; a folder has none."""
+    """Revision on the hub; null: the newest."""
     max_model_len: int = Field(1024, ge=16)
-    """Longest prompt plus solution, in tokens."""
+    """Maximum number of tokens of prompt plus solution."""
     trust_remote_code: bool = False
+    """Run Python code that comes with the checkpoint."""

@@ -1,4 +1,4 @@
-"""Where problems come from, and how they are split."""
+"""Section `problems`: where problems come from, and how they are split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.config.section import Section
 
 
 class SourceConfig(Section):
-    """Where problems come from, and which of the source's fields mean what."""
+    """Where problems come from, and the names of their fields."""
 
     kind: Literal[
         "generator",
@@ -33,29 +33,36 @@ class SourceConfig(Section):
         "mbpp",
     ]
     location: str = ""
-    """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path/URI.
+    """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path or URI.
 
-    A published set: a hub id (its own by default) or a file. `${NAME}` is an environment variable.
+    A published set: a hub id (default: the set's own) or a file. `${NAME}` is replaced by that
+    environment variable when the source is read.
     """
     options: dict[str, Any] = {}
-    """generator and reasoning_gym: keyword arguments; hub: `name`, `revision`, ...; delta: `version`;
-    a published set: the hub's, and what its module says (`levels`, `difficulties`, ...)."""
+    """Keyword arguments of the reader.
+
+    generator and reasoning_gym: those of the function or task; hub: those of
+    `datasets.load_dataset` (`name`, `revision`, ...); csv: those of `csv.reader`; delta: `version`
+    and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
+    """
     dataset: str | None = None
-    """Name recorded with each problem; default: the published set's kind, else the location."""
+    """Name of the set in `problems.dataset`; default: a published set's kind, else the location."""
     max_problems: int | None = Field(None, ge=1)
-    """Keep at most so many of the source's problems, chosen by hash."""
+    """Maximum number of problems kept, chosen by hash; null: all."""
     split: str | None = None
-    """The source's own split to read (hub), or the split all its rows belong to."""
+    """Split of all problems of the source; from the hub, also the split that is read."""
     question_field: str = "question"
     reference_field: str = "answer"
+    """Field of the correct answer or the tests that the reward compares a solution with."""
     solution_field: str | None = None
+    """Field of a solution written by a person; null: there is none."""
     split_field: str | None = None
-    """Field that holds each row's split; null: rows are split by hash."""
+    """Field of each problem's split. Without it and `split`, problems are split by hash."""
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_location(cls, data: Any) -> Any:
-        """A published set is read from its hub id unless the configuration says where else."""
+    def _usual_location(cls, data: object) -> object:
+        """A published set is read from its hub id if no location is given."""
         if isinstance(data, dict) and data.get("kind") in PUBLISHED and not data.get("location"):
             return {**data, "location": PUBLISHED[data["kind"]].hub_id}
         return data
@@ -68,36 +75,43 @@ class SourceConfig(Section):
 
     @property
     def name(self) -> str:
-        """The data set's name in `problems`: the same wherever the set is read from."""
+        """The name in `problems.dataset`, the same wherever a published set is read from."""
         return self.dataset or (self.kind if self.kind in PUBLISHED else self.location)
 
 
 class ContaminationConfig(Section):
-    """Whether what is tested on was trained on; the table `contamination` is made if this is set."""
+    """Limits on text that evaluation problems share with training problems."""
 
     words: int = Field(13, ge=8)
-    """Words in a row that a test and a training problem may not share."""
+    """Length of a shared n-gram, in words, that makes a problem contaminated (GPT-3: 13)."""
     max_share: float = Field(0.01, ge=0, le=1)
-    """Share of a suite's problems that may, before a warning is due."""
+    """Maximum share of contaminated problems per suite without a warning."""
     exact: Literal["critical", "warning"] = "critical"
-    """What one problem with the text of a training problem is; critical: the run stops."""
+    """Severity of an evaluation problem with the text of a training problem.
+
+    critical stops the run.
+    """
 
 
 class ProblemsConfig(Section):
-    """D, D_val and the test set."""
+    """The training problems D, the validation problems D_val and the test problems."""
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     num_validation: int = Field(0, ge=0)
-    """Rows of D_val taken by hash from sources without splits."""
+    """Number of D_val problems chosen by hash from the problems without a split."""
     num_test: int = Field(0, ge=0)
-    """Test rows taken by hash from sources without splits."""
+    """Number of test problems chosen by hash from the problems without a split."""
     max_train: int | None = Field(None, ge=1)
-    """Keep at most so many training problems, chosen by hash."""
+    """Maximum number of training problems kept, chosen by hash; null: all."""
     contamination: ContaminationConfig | None = None
-    """Look for test problems among the training problems (a stage of some seconds)."""
-    duplicates: Literal["refuse", "first"] = "refuse"
-    """What to do with a question that is there twice: refuse the sources, or keep one.
+    """Make the table `contamination`: evaluation problems that share text with training problems.
 
-    first: the one in test, else in a suite, else in validation, else for training: what is held out
-    is never trained on. Of several there, the first by source and row.
+    null: not made. The stage takes seconds.
+    """
+    duplicates: Literal["refuse", "first"] = "refuse"
+    """What to do if a question occurs more than once (white space and case aside).
+
+    refuse: stop, and name the rows. first: keep one, preferably in test, then in a suite, then in
+    validation, then in training, so that nothing held out is trained on; within one of these the
+    first by source and row.
     """

@@ -1,4 +1,4 @@
-"""The few-shot prompt."""
+"""Section `prompt`: the few-shot prompt."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from pipelines.config.section import Section
 
 
 class PromptConfig(Section):
-    """What the policy sees: exemplars, then the question."""
+    """The policy's input: exemplars, then the question."""
 
     file: Path | None = None
-    """YAML file of these settings (configs/prompts/ has the papers'); what is set here wins."""
+    """YAML file of these settings, as in configs/prompts/; what is set here has precedence."""
     template: str = "Question: {question}\nAnswer:"
-    """One exemplar or question; `{question}` is replaced."""
+    """Text of a question, in the exemplars too; `{question}` is replaced."""
     exemplars: tuple[dict[str, str], ...] = ()
-    """Few-shot exemplars, each with `question` and `solution`; or use `exemplars_file`."""
+    """Few-shot exemplars, each with `question` and `solution`."""
     exemplars_file: Path | None = None
-    """YAML or JSONL file of exemplars (`question`, `solution`)."""
+    """YAML or JSONL file of exemplars, in place of `exemplars`."""
     exemplars_folder: str | None = None
-    """Folder of a text of exemplars a task (`<file>.txt`, by the problem's field `file`), as
-    BIG-Bench Hard has them; `${NAME}` is an environment variable."""
+    """Folder of exemplars per task, as BIG-Bench Hard has them.
+
+    A problem's are in `<file>.txt`, where `file` is a field of the problem. `${NAME}` is replaced
+    by that environment variable.
+    """
     exemplar_separator: str = "\n\n"
+    """Text after each exemplar."""
     solution_prefix: str = " "
-    """Put between the template and an exemplar's solution."""
+    """Text between the template and an exemplar's solution."""
     chat: bool = False
-    """Render as chat turns with the tokenizer's chat template instead of plain text."""
+    """Render chat turns with the tokenizer's chat template instead of plain text."""
     system: str | None = None
-    """System message, with `chat`."""
+    """System message of a chat; null: none."""

@@ -1,12 +1,12 @@
-"""The published problem sets: where the hub has them, and how many problems a split has.
+"""The published problem sets: their ids on the hub and the number of problems per split.
 
-Facts alone, so that a configuration can be read and planned without any of them.
+These are settings' defaults, so that a run can be configured and planned without reading a set; how
+a set is read is in pipelines/datasets/.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 MATH_SUBJECTS = (
     "algebra",
@@ -50,21 +50,21 @@ BBH_FILES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A problem set that others published."""
+    """A published problem set."""
 
     hub_id: str
     sizes: dict[str, int]
-    """The hub's split -> problems read from it, nothing else being asked for."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `datasets.load_dataset` that this set needs."""
+    """Split on the hub -> number of problems read from it with default options."""
+    options: dict[str, object] = field(default_factory=dict)
+    """Arguments of `datasets.load_dataset` that the set needs."""
     names: tuple[str, ...] = ()
-    """The hub's configurations that make up the set, where it is several."""
+    """Configurations on the hub that together are the set; empty: a single one."""
     filters: tuple[str, ...] = ()
-    """Options of the source that leave problems out."""
+    """Options of the source that choose among the problems."""
 
 
-# APPS on the hub is a loading script, which `datasets` runs no more; its Parquet branch holds every
-# problem twice (by difficulty, and in all/).
+# On the hub APPS is a script, which the `datasets` library refuses to run. Its Parquet branch holds
+# every problem twice: in all/ and by difficulty.
 _APPS_FILES = {split: f"all/{split}/*.parquet" for split in ("train", "test")}
 
 PUBLISHED: dict[str, Published] = {

@@ -1,4 +1,4 @@
-"""A run: all sections of the settings, and which of them its name is pinned to."""
+"""A run: all sections of the settings, and which of them are pinned to its name."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ class RunConfig(Section):
     """A run of ReST-EM."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+    """Id of the run in the lake; default: the name of the configuration file."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of everything drawn or chosen by hash."""
     num_iterations: int = Field(2, ge=1)
+    """I, the number of EM iterations (the paper's section 5: 3 on MATH, 2 on APPS)."""
     output: Path = Path("restem-data")
-    """Folder for checkpoints, logs and reports of the run (`<output>/runs/<name>`)."""
+    """Checkpoints, logs and reports of the run are in `<output>/runs/<name>`."""
 
     model: ModelConfig = ModelConfig()
     problems: ProblemsConfig
@@ -59,11 +62,11 @@ class RunConfig(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the run keeps checkpoints, logs and reports."""
+        """Folder of the run's checkpoints, logs and reports."""
         return self.output / "runs" / self.name
 
     def pinned(self) -> dict[str, Any]:
-        """The settings that decide the run's rows: what its name is pinned to."""
+        """The settings that decide the run's rows: those pinned to its name."""
         return self.model_dump(mode="json", include=set(_PINNED))
 
     def config_hash(self) -> str:
@@ -84,16 +87,3 @@ _PINNED = (
     "improve",
     "evaluation",
 )
-
-
-def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The settings in which two pinned configurations differ: `field: old -> new`."""
-    lines: list[str] = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        name = f"{prefix}{key}"
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += difference(before, after, f"{name}.")
-        elif before != after:
-            lines.append(f"{name}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines

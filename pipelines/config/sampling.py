@@ -1,4 +1,4 @@
-"""How solutions are drawn."""
+"""Section `sampling`: how solutions are drawn."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from pipelines.config.section import Section
 
 
 class Decoding(Section):
-    """How solutions are drawn."""
+    """Number of solutions drawn per problem, and how; the defaults are greedy decoding."""
 
     num_samples: int = Field(1, ge=1)
     temperature: float = Field(0.0, ge=0)
+    """0: greedy."""
     top_k: int = Field(0, ge=0)
-    """0 considers all tokens."""
+    """Number of most probable tokens to choose from; 0: all."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Probability mass of the most probable tokens to choose from."""
 
 
 class SamplingConfig(Section):
-    """Generate (E-step): N solutions a problem. The paper's values are the defaults."""
+    """Generate (E-step). N, temperature and top-k are those of the paper's section 5."""
 
     num_samples_per_problem: int = Field(32, ge=1)
+    """N, the number of solutions drawn per training problem (the paper: 32 on MATH, 64 on APPS)."""
     temperature: float = Field(0.7, ge=0)
     top_k: int = Field(40, ge=0)
+    """Number of most probable tokens to choose from; 0: all."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Probability mass of the most probable tokens to choose from."""
     max_tokens: int = Field(512, ge=1)
+    """Maximum number of tokens per solution, in evaluation too."""
     stop: tuple[str, ...] = ()
-    """Strings that end a solution; they are not part of it."""
+    """Strings that end a solution; they are not part of it. In evaluation too."""
 
     @model_validator(mode="after")
     def _distinct_samples(self) -> Self:

@@ -1,4 +1,4 @@
-"""What each purpose's problems are asked and how they are judged: the run's way, or a suite's own."""
+"""The suites of a run; a setting that a suite leaves open is the run's."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ RUN_SPLITS = (TRAIN, VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite of the configuration, what it leaves open taken from the run.
-
-    `split` is the split of `problems` that it asks: its own, or that of the suite it shares them
-    with. `reward` is None where people grade it.
-    """
+    """A suite with every setting resolved."""
 
     name: str
     split: str
+    """Split of `problems` it asks: its own, `test`, or that of the suite named in `problems_of`."""
     prompt: PromptConfig
     reward: RewardConfig | None
+    """None if people grade it."""
     max_tokens: int
     stop: tuple[str, ...]
     by: str | None
+    """Field of the problems whose values group them; None: no groups."""
 
 
 def suites_of(config: RunConfig) -> list[Suite]:
     """The run's suites, in the configuration's order."""
-    run = config.sampling
-    return [
-        Suite(
-            name=suite.name,
-            split=suite.problems_of or suite.name,
-            prompt=suite.prompt or config.prompt,
-            reward=_computed(suite.reward or config.reward),
-            max_tokens=suite.max_tokens or run.max_tokens,
-            stop=run.stop if suite.stop is None else suite.stop,
-            by=suite.by,
+    suites = []
+    for suite in config.evaluation.suites:
+        reward = suite.reward or config.reward
+        suites.append(
+            Suite(
+                name=suite.name,
+                split=suite.problems_of or suite.name,
+                prompt=suite.prompt or config.prompt,
+                reward=None if reward.function == BY_HAND else reward,
+                max_tokens=suite.max_tokens or config.sampling.max_tokens,
+                stop=config.sampling.stop if suite.stop is None else suite.stop,
+                by=suite.by,
+            )
         )
-        for suite in config.evaluation.suites
-    ]
+    return suites
 
 
 def suite_sources(config: RunConfig) -> list[tuple[str, SourceConfig]]:
-    """Each suite that has problems of its own, and where they come from."""
+    """(suite, source) of each suite with problems of its own; their split is `test` unless set."""
     return [
         (suite.name, suite.source.model_copy(update={"split": suite.source.split or TEST}))
         for suite in config.evaluation.suites
@@ -54,14 +55,10 @@ def suite_sources(config: RunConfig) -> list[tuple[str, SourceConfig]]:
 
 
 def rewards_by_suite(config: RunConfig) -> dict[str, RewardConfig]:
-    """Suite -> the reward that judges it; suites that people grade are not in it."""
+    """Suite -> the reward that scores its samples, without the suites that people grade."""
     return {suite.name: suite.reward for suite in suites_of(config) if suite.reward is not None}
 
 
 def by_hand(config: RunConfig) -> list[str]:
-    """The suites that people grade."""
+    """Names of the suites that people grade."""
     return [suite.name for suite in suites_of(config) if suite.reward is None]
-
-
-def _computed(reward: RewardConfig) -> RewardConfig | None:
-    return None if reward.function == BY_HAND else reward

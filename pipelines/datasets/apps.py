@@ -1,4 +1,4 @@
-"""APPS (Hendrycks et al., 2021): programming problems with tests on standard input or on a function.
+"""APPS (Hendrycks et al., 2021): programming problems, tested on standard input or as a function.
 
 The paper trains on the 2,342 introductory training problems that have tests.
 """
@@ -9,34 +9,34 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from pipelines.config import SourceConfig
 from pipelines.datasets.code_problems import in_apps_format, parsed, reference, unix_lines
-from pipelines.datasets.problem import Row, Unreadable, lacking
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
 from pipelines.datasets.records import choice, problems, records
 
-INTRODUCTORY = "introductory"
 _FUNCTION = re.compile(r"\bdef\s+(\w+)\s*\(")
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The problems that have tests, of `options.difficulties` (default: introductory alone).
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The problems with tests, of `options.difficulties` (default: introductory only).
 
-    Besides APPS's own fields a file may have those of MapCoder's selection: `description` and
-    `test_list`, whose inputs are a function's arguments, one a line.
+    A file may have the fields of APPS or of MapCoder's selection from it: `description` and
+    `test_list`, whose inputs are the arguments of a function, one per line.
     """
-    difficulties = choice(source, "difficulties", (INTRODUCTORY,), str)
+    difficulties = choice(source, "difficulties", ("introductory",), str)
     return problems(records(source, seed), partial(_problem, difficulties))
 
 
-def _problem(difficulties: set[str], row: dict[str, Any]) -> dict[str, Any] | Unreadable | None:
+def _problem(difficulties: set[str], row: Fields) -> Fields | Unreadable | None:
     text = "question" if "question" in row else "description"
-    fault = lacking(row, text, "difficulty")
+    fault = missing_text(row, text, "difficulty")
     if fault:
         return fault
     tests = _listed_tests(row) if "test_list" in row else parsed(row.get("input_output"))
-    if row["difficulty"] not in difficulties or tests is None or not _has_tests(tests):
+    if row["difficulty"] not in difficulties or not isinstance(tests, dict):
+        return None
+    if not (tests.get("inputs") and tests.get("outputs")):
         return None
     kept = {name: tests[name] for name in ("inputs", "outputs", "fn_name") if tests.get(name)}
     starter = str(row.get("starter_code") or "")
@@ -50,11 +50,7 @@ def _problem(difficulties: set[str], row: dict[str, Any]) -> dict[str, Any] | Un
     }
 
 
-def _has_tests(tests: Any) -> bool:
-    return isinstance(tests, dict) and bool(tests.get("inputs")) and bool(tests.get("outputs"))
-
-
-def _listed_tests(row: dict[str, Any]) -> dict[str, Any] | None:
+def _listed_tests(row: Fields) -> Fields | None:
     name = _FUNCTION.search(str(row.get("starter_code") or ""))
     if name is None:
         return None
@@ -65,8 +61,8 @@ def _listed_tests(row: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _value(line: str) -> Any:
-    """An argument as it is written in a test: a Python value, or a text without its quotes."""
+def _value(line: str) -> object:
+    """An argument as a test writes it: a Python value, or text without quotes."""
     try:
         return ast.literal_eval(line)
     except (ValueError, SyntaxError, TypeError, MemoryError):

@@ -1,7 +1,7 @@
-"""What the sets of programming problems share: their tests as a reference, their prompt's last line.
+"""Functions shared by the sets of programming problems: tests as a reference, question format.
 
-The reference is a JSON object of the set's own fields, keys sorted. The `unit_tests` reward tells
-the sets apart by those fields:
+The reference is a JSON object of the set's own fields, keys sorted. The `unit_tests` reward
+recognizes the set by these fields:
 
 | set | fields |
 |---|---|
@@ -19,18 +19,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STANDARD_INPUT = "Use Standard Input format"
-CALL_BASED = "Use Call-Based format"
+_STANDARD_INPUT = "Use Standard Input format"
+_CALL_BASED = "Use Call-Based format"
 
 
-def reference(**tests: Any) -> str:
+def reference(**tests: object) -> str:
     """A problem's tests as its reference."""
     with _long_integers():
         return json.dumps(tests, ensure_ascii=False, sort_keys=True)
 
 
-def parsed(value: Any) -> Any:
-    """A field that some copies of a set hold as JSON text; None if it is empty or broken."""
+def parsed(value: object) -> Any:
+    """The value of a field that may be JSON text; None if the text is empty or not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -41,19 +41,19 @@ def parsed(value: Any) -> Any:
 
 
 def unix_lines(code: str) -> str:
-    r"""Code with `\n` line ends and no white space after its end."""
+    r"""Code with `\n` line ends and no white space at the end."""
     return code.replace("\r\n", "\n").rstrip()
 
 
 def in_apps_format(question: str, starter_code: str, *, calls: bool) -> str:
-    """The question as APPS's own prompt goes on after it, up to `ANSWER:`."""
+    """The question in the format of APPS's own prompt, up to but without `ANSWER:`."""
     starter = f"\n{starter_code}" if starter_code.strip() else ""
-    return f"{question}{starter}\n{CALL_BASED if calls else STANDARD_INPUT}"
+    return f"{question}{starter}\n{_CALL_BASED if calls else _STANDARD_INPUT}"
 
 
 @contextmanager
 def _long_integers() -> Iterator[None]:
-    """Some tests of APPS are about numbers of more than the 4,300 digits that Python converts."""
+    """Lift Python's limit of 4,300 digits per number: some tests of APPS have longer ones."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pipelines.config import SourceConfig
 from pipelines.datasets.code_problems import in_apps_format, reference, unix_lines
-from pipelines.datasets.problem import Row, Unreadable, lacking
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
 from pipelines.datasets.records import problems, records
 
 _TESTS = ("public_tests", "private_tests", "generated_tests")
 _PYTHON_3 = 3
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The problems that have tests, asked in APPS's format; all their tests are the reference.
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The problems with tests, asked in APPS's format; all their tests are the reference.
 
-    Either the set's own fields (`description`, `public_tests`, ...), or `problem` and `tests`.
+    A file may have the set's own fields (`description`, `public_tests`, ...), or `problem` and
+    `tests`.
     """
     return problems(records(source, seed), _problem)
 
 
-def _problem(row: dict[str, Any]) -> dict[str, Any] | Unreadable | None:
+def _problem(row: Fields) -> Fields | Unreadable | None:
     text = "description" if "description" in row else "problem"
-    fault = lacking(row, text)
+    fault = missing_text(row, text)
     if fault:
         return fault
     inputs, outputs = _tests(row)
@@ -38,7 +38,7 @@ def _problem(row: dict[str, Any]) -> dict[str, Any] | Unreadable | None:
     }
 
 
-def _tests(row: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _tests(row: Fields) -> tuple[list[str], list[str]]:
     if "tests" in row:
         return row["tests"]["inputs"], row["tests"]["outputs"]
     parts = [row.get(name) or {} for name in _TESTS]
@@ -46,6 +46,6 @@ def _tests(row: dict[str, Any]) -> tuple[list[str], list[str]]:
     return inputs, [text for part in parts for text in part.get("output", [])]
 
 
-def _solution(solutions: dict[str, list[Any]]) -> str | None:
+def _solution(solutions: Fields) -> str | None:
     pairs = zip(solutions.get("language", []), solutions.get("solution", []), strict=True)
     return next((unix_lines(code) for language, code in pairs if language == _PYTHON_3), None)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row
-from pipelines.lake.external import external_batches
+from pipelines.datasets.problem import NumberedRow
+from pipelines.lake.external_tables import external_batches
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The table's rows at `options.version`, or at its newest.
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The table's rows at `options.version`, or at its newest version.
 
-    Further `options` are delta-rs's storage options.
+    Other `options` are delta-rs's storage options.
 
     Raises:
-        InputError: there is no such table, or no such version of it.
+        InputError: there is no such table or version.
     """
     del seed
     number = 0

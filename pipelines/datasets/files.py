@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row, Unreadable
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable
 from pipelines.errors import InputError
 
 
-def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """One JSON object a line; empty lines are skipped.
+def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """One JSON object per line; empty lines are skipped.
 
     Raises:
         InputError: the file cannot be read.
@@ -30,8 +30,8 @@ def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
                 yield number, _parsed(line)
 
 
-def csv_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """One record a row, the first line being the fields' names; rows count from 1 after it.
+def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The records after the first line, which has the fields' names; they are numbered from 1.
 
     `options` are those of Python's csv reader, such as `delimiter`.
 
@@ -44,27 +44,27 @@ def csv_rows(source: SourceConfig, seed: int) -> Iterator[Row]:
         reader = csv.DictReader(lines, strict=True, **source.options)
         try:
             for number, record in enumerate(reader, 1):
-                yield number, _whole(record)
+                yield number, _complete(record)
         except csv.Error as error:
             raise InputError(
-                f"{source.location}: line {reader.line_num}: is not CSV ({error}); mend it"
+                f"{source.location}: line {reader.line_num}: is not CSV ({error}); fix the line"
             ) from None
 
 
-def _parsed(line: str) -> dict[str, object] | Unreadable:
+def _parsed(line: str) -> Fields | Unreadable:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        return Unreadable(f"is not JSON ({error.msg}, column {error.colno}); mend the line")
+        return Unreadable(f"is not JSON ({error.msg}, column {error.colno}); fix the line")
     if not isinstance(row, dict):
         return Unreadable(f"must be a JSON object, got {line.strip()[:60]!r}; give fields by name")
     return row
 
 
-def _whole(record: dict[str | None, str | None]) -> dict[str, object] | Unreadable:
+def _complete(record: dict[str | None, str | None]) -> Fields | Unreadable:
     if None in record or None in record.values():
         names = ", ".join(repr(name) for name in record if name is not None)
-        return Unreadable(f"must have the fields {names}, one value each; mend the record")
+        return Unreadable(f"must have the fields {names}, one value each; fix the record")
     return {str(name): value for name, value in record.items()}
 
 
@@ -77,10 +77,9 @@ def _open(source: SourceConfig) -> Iterator[TextIO]:
         with gzip.open(path) if compressed else path.open("rb") as file:
             yield TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: must be UTF-8 text, byte {error.start} of a block is not; convert the file"
-        ) from None
+        raise InputError(f"{path}: must be UTF-8 text ({error.reason}); convert the file") from None
     except OSError as error:
         raise InputError(
-            f"problems.sources.location: cannot read {str(path)!r} ({error.strerror or error}); check the path"
+            f"problems.sources.location: cannot read {str(path)!r} "
+            f"({error.strerror or error}); check the path"
         ) from None

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row, Unreadable, lacking
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
 from pipelines.datasets.records import problems, records
 
-_CALCULATION = re.compile(r"<<[^<>]*>>")
-_MARK = "####"
+_ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The problems; the reference is what follows `####`.
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The problems; the reference is the text after `####`.
 
-    The solutions' `<<48/2=24>>` marks, which are for a calculator, are taken out.
+    Calculator annotations such as `<<48/2=24>>` are removed from the solutions.
     """
     return problems(records(source, seed), _problem)
 
 
-def _problem(row: dict[str, Any]) -> dict[str, Any] | Unreadable:
-    fault = lacking(row, "question", "answer")
+def _problem(row: Fields) -> Fields | Unreadable:
+    fault = missing_text(row, "question", "answer")
     if fault:
         return fault
-    _, mark, answer = row["answer"].rpartition(_MARK)
+    _, mark, answer = row["answer"].rpartition("####")
     if not mark or not answer.strip():
-        return Unreadable("'answer' must end in '#### ' and the final answer; mend the row")
+        return Unreadable("'answer' must end in '#### ' and the final answer; fix the row")
     return {
         "question": row["question"],
         "reference": answer.strip(),
-        "solution": _CALCULATION.sub("", row["answer"]),
+        "solution": _ANNOTATION.sub("", row["answer"]),
     }

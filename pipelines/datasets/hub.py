@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row
-from pipelines.errors import InputError
+from pipelines.datasets.problem import NumberedRow
+from pipelines.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     """The rows of one of the data set's splits.
 
     `options` are those of `datasets.load_dataset` (`name`, `revision`, ...). The split read is
-    `options.split` if given, else the source's `split`, else "train". So a source with
-    `options: {split: train}` and no `split` is read from the hub's training split and divided by
-    hash.
+    `options.split`, else the source's `split`, else "train". So a source with `options: {split:
+    train}` and no `split` is read from the hub's training split, and then split by hash.
 
     Raises:
         InputError: the hub has no such data set or split, or cannot be reached.
@@ -37,16 +36,16 @@ def _load(source: SourceConfig) -> Dataset:
     import datasets
     from huggingface_hub import constants
 
-    # A folder in the hub's layout needs no hub.
+    # A local folder in the hub's layout needs no network.
     if not Path(source.location).exists() and not _is_reachable(constants.ENDPOINT):
-        # The client would try for most of a minute; offline it looks in its cache at once.
+        # The client would retry for most of a minute; offline it goes to its cache at once.
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     datasets.disable_progress_bars()
     options: dict[str, Any] = {"split": source.split or "train", **source.options}
     try:
         return datasets.load_dataset(source.location, **options)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        reason = first_line(error)[:200].rstrip(".")
         raise InputError(
             f"problems.sources.location: cannot get {source.location!r} (split "
             f"{options['split']!r}) from the hub ({reason}); check its spelling, its options and "
@@ -56,7 +55,7 @@ def _load(source: SourceConfig) -> Dataset:
 
 def _is_reachable(endpoint: str) -> bool:
     if urllib.request.getproxies():
-        return True  # A proxy may reach what we cannot; let the client find out.
+        return True  # A proxy may reach hosts that this process cannot: let the client try.
     place = urllib.parse.urlsplit(endpoint)
     port = place.port or (80 if place.scheme == "http" else 443)
     try:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pipelines.config import SourceConfig
 from pipelines.datasets.code_problems import reference
-from pipelines.datasets.problem import Row, Unreadable, lacking
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
 from pipelines.datasets.records import problems, records
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The problems; the question is the code to go on with, the solution the function's body."""
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The problems; the question is the code to complete, the solution the function's body."""
     return problems(records(source, seed), _problem)
 
 
-def _problem(row: dict[str, Any]) -> dict[str, Any] | Unreadable:
-    fault = lacking(row, "prompt", "test", "entry_point")
+def _problem(row: Fields) -> Fields | Unreadable:
+    fault = missing_text(row, "prompt", "test", "entry_point")
     if fault:
         return fault
     return {

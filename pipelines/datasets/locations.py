@@ -1,4 +1,4 @@
-"""Locations that name environment variables: one configuration for every machine."""
+"""Environment variables in locations, so that one configuration serves every machine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def expanded(location: str, setting: str) -> str:
     """The location with each `${NAME}` replaced by that environment variable.
 
-    Done when a source is read and not when the configuration is, so that a run's pinned settings
-    do not depend on the machine, and a run can be planned where its data is not.
+    Done when the source is read, not when the configuration is: a run's pinned settings then do not
+    depend on the machine, and a run can be planned where its data is missing.
+
+    Args:
+        location: path, URI or id.
+        setting: name of the location's setting, for the message.
 
     Raises:
         InputError: a variable is not set, or is empty.

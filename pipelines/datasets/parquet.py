@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row
-from pipelines.errors import InputError
+from pipelines.datasets.problem import NumberedRow
+from pipelines.errors import InputError, first_line
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The rows in file order; a path, or any URI that Arrow opens.
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The rows in file order; the location is a path, or a URI that Arrow can open.
 
     Raises:
         InputError: there is no such file, or it is not Parquet.
@@ -30,5 +30,6 @@ def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
             f"problems.sources.location: no Parquet file {source.location!r}; check the path"
         ) from None
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{source.location}: cannot be read as Parquet ({reason})") from None
+        raise InputError(
+            f"{source.location}: cannot be read as Parquet ({first_line(error)})"
+        ) from None

@@ -1,40 +1,41 @@
-"""A problem as its source gives it, before it has an id and a place in a split."""
+"""A problem as its source has it, before it gets an id and a split."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+Fields = dict[str, Any]
+"""A row's values by field name, as its source has them: text, numbers, lists, mappings."""
+
 
 @dataclass(frozen=True)
 class RawProblem:
-    """One problem of a source.
-
-    `split` is null where the source has none: the problem is then placed by hash. `source_row`
-    counts from 1 (in a JSONL file: the line).
-    """
+    """One problem of a source."""
 
     question: str
     reference: str
     solution: str | None
     split: str | None
+    """None if the source has no splits: the problem is then split by hash."""
     source_row: int
-    metadata: dict[str, Any] = field(default_factory=dict)
+    """Number of its row in the source, from 1 (in a JSONL file: the line)."""
+    metadata: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row that its source cannot give."""
+    """A row that cannot be read as a problem, and why."""
 
     reason: str
 
 
-Row = tuple[int, dict[str, Any] | Unreadable]
-"""A row's number in its source, and its fields."""
+NumberedRow = tuple[int, Fields | Unreadable]
+"""The number of a row in its source, from 1, and its fields."""
 
 
-def lacking(row: dict[str, Any], *names: str) -> Unreadable | None:
-    """What is wrong with a row of a published set that has no text in one of these fields."""
+def missing_text(row: Fields, *names: str) -> Unreadable | None:
+    """The fault of a published set's row that lacks text in one of these fields."""
     for name in names:
         if not isinstance(row.get(name), str) or not row[name].strip():
             has = ", ".join(repr(key) for key in row)

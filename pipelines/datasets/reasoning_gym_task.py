@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+import warnings
 from collections.abc import Iterator
 
 from pipelines.config import SourceConfig
-from pipelines.datasets.problem import Row
+from pipelines.datasets.problem import NumberedRow
 from pipelines.errors import InputError
 
-DEFAULT_SIZE = 500
+_DEFAULT_SIZE = 500
 
 
-def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
+def rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     """The task's items; `options` are the task's own (`size`, ranges, ...).
 
     Raises:
-        InputError: there is no such task, or it does not take those options.
+        InputError: there is no such task, or it does not accept these options.
     """
-    import warnings
-
     with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
@@ -28,7 +28,7 @@ def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
             f"problems.sources.location: reasoning-gym has no task {source.location!r}; "
             f"it has {_nearest(source.location, list(DATASETS))}"
         )
-    options = {"size": DEFAULT_SIZE, "seed": seed, **source.options}
+    options = {"size": _DEFAULT_SIZE, "seed": seed, **source.options}
     try:
         items = reasoning_gym.create_dataset(source.location, **options)
     except (TypeError, ValueError, AssertionError) as error:
@@ -40,7 +40,5 @@ def rows(source: SourceConfig, seed: int) -> Iterator[Row]:
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    import difflib
-
     near = difflib.get_close_matches(name, names, n=5, cutoff=0.3)
     return ", ".join(near or sorted(names)[:5]) + ", ..."

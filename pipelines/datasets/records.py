@@ -13,20 +13,22 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipelines.config import SourceConfig
 from pipelines.config.published import PUBLISHED
 from pipelines.datasets import files, hub, parquet
-from pipelines.datasets.problem import Row, Unreadable
+from pipelines.datasets.problem import Fields, NumberedRow, Unreadable
 from pipelines.errors import InputError
 
-NAME = "hub_name"
-"""Field added to a row of a set that is several configurations of the hub: which of them."""
+HUB_NAME = "hub_name"
+"""Field added to each row: the hub's configuration, or BIG-Bench Hard's file, that it is from."""
+
+T = TypeVar("T")
 
 
-def records(source: SourceConfig, seed: int) -> Iterator[Row]:
-    """The set's rows as they were published, numbered from 1.
+def records(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
+    """The set's rows as they are published, numbered from 1.
 
     Raises:
         InputError: the file, or the set on the hub, cannot be read.
@@ -43,11 +45,11 @@ def records(source: SourceConfig, seed: int) -> Iterator[Row]:
     return _from_hub(source, seed)
 
 
-def json_list(path: Path) -> list[Any]:
-    """The rows of a JSON file: a list, or the list `examples` of an object.
+def json_list(path: Path) -> list[Fields | Unreadable]:
+    """The rows of a JSON file that is a list, or an object with a list `examples`.
 
     Raises:
-        InputError: the file cannot be read, or holds neither.
+        InputError: the file cannot be read, or is neither.
     """
     try:
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -58,22 +60,24 @@ def json_list(path: Path) -> list[Any]:
             f"({error.strerror or error}); check the path"
         ) from None
     except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error}); mend the file") from None
+        raise InputError(f"{path}: is not JSON ({error}); fix the file") from None
     rows = tree.get("examples") if isinstance(tree, dict) else tree
     if not isinstance(rows, list):
-        raise InputError(f"{path}: must hold a list of problems, or one as 'examples'; mend it")
+        raise InputError(
+            f"{path}: must be a list of problems, or an object with one as 'examples'; fix the file"
+        )
     faulty = "must be a JSON object; give fields by name"
     return [row if isinstance(row, dict) else Unreadable(faulty) for row in rows]
 
 
 def problems(
-    rows: Iterator[Row], make: Callable[[dict[str, Any]], dict[str, Any] | Unreadable | None]
-) -> Iterator[Row]:
-    """The rows as problems (`question`, `reference`, `solution`, and what else is known of each).
+    rows: Iterator[NumberedRow], make: Callable[[Fields], Fields | Unreadable | None]
+) -> Iterator[NumberedRow]:
+    """The rows as problems: `question`, `reference`, `solution` and further fields.
 
     Args:
-        rows: as they were published.
-        make: a row's problem, or what is wrong with it; None leaves it out.
+        rows: as they are published.
+        make: returns a row's problem, or its fault, or None to leave it out.
     """
     for number, row in rows:
         made = row if isinstance(row, Unreadable) else make(row)
@@ -81,11 +85,11 @@ def problems(
             yield number, made
 
 
-def choice(source: SourceConfig, option: str, default: Collection[Any], kind: type) -> set[Any]:
+def choice(source: SourceConfig, option: str, default: Collection[T], kind: type[T]) -> set[T]:
     """The values of an option that chooses among problems, such as `levels: [1, 2]`.
 
     Raises:
-        InputError: it is not a list of values of that kind.
+        InputError: the option is not a list of values of that type.
     """
     chosen = source.options.get(option, default)
     if isinstance(chosen, str) or not all(isinstance(value, kind) for value in chosen):
@@ -96,13 +100,15 @@ def choice(source: SourceConfig, option: str, default: Collection[Any], kind: ty
     return set(chosen)
 
 
-def _from_hub(source: SourceConfig, seed: int) -> Iterator[Row]:
+def _from_hub(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     known = PUBLISHED[source.kind]
-    asked = {name: value for name, value in source.options.items() if name not in known.filters}
-    options = {**known.options, **asked} if source.location == known.hub_id else asked
+    options = {name: value for name, value in source.options.items() if name not in known.filters}
+    if source.location == known.hub_id:
+        options = known.options | options
     names = [options["name"]] if "name" in options else known.names or (None,)
     numbers = count(1)
     for name in names:
-        chosen = options if name is None else {**options, "name": name}
-        for _, row in hub.rows(source.model_copy(update={"options": chosen}), seed):
-            yield next(numbers), {**row, NAME: name} if isinstance(row, dict) else row
+        if name is not None:
+            options = {**options, "name": name}
+        for _, row in hub.rows(source.model_copy(update={"options": options}), seed):
+            yield next(numbers), {**row, HUB_NAME: name} if isinstance(row, dict) else row

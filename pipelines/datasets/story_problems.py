@@ -1,8 +1,8 @@
-"""Generated story problems: a chain of comparisons, solved by one addition a step.
+"""Generated story problems: a chain of comparisons, solved by one addition per step.
 
 "Sara has 4 coins. Tom has 7 more coins than Sara. Mia has 3 more coins than Tom. How many coins
 does Mia have?" The quickstart trains on these: the embedded model can do each addition, but seldom
-does the steps that are asked for and then stops.
+makes all the steps that are asked for and then stops.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Iterator
 NAMES = ("Ann", "Ben", "Eva", "Leo", "Max", "Mia", "Sam", "Sara", "Tom", "Zoe")
 THINGS = ("apples", "books", "cards", "coins", "marbles", "pencils", "shells", "stickers")
 SMALLEST = 2
-"""One marble would be no plural."""
-ROOM = 0.5
-"""Largest share of all questions asked for: above it, drawing without repeats gets slow."""
+"""Smallest number in a question: the things are plurals."""
+MAX_SHARE = 0.5
+"""Maximum share of all possible questions; above it, drawing without repeats gets slow."""
 
 
 def story_problems(
@@ -30,19 +30,19 @@ def story_problems(
     """Distinct problems, the same for the same arguments.
 
     Args:
-        num_train: training problems.
-        num_validation: problems of D_val.
-        num_test: test problems.
+        num_train: number of training problems.
+        num_validation: number of problems of D_val.
+        num_test: number of test problems.
         seed: another seed draws other problems.
-        num_steps: additions a problem takes.
+        num_steps: additions per problem.
         max_number: largest number in a question.
 
     Yields:
-        `question`, `answer` (a number's digits), `solution` (each step written out) and `split`
-        (`train`, `validation` or `test`). No question is there twice, in one split or over splits.
+        `question`, `answer` (a number in digits), `solution` (each step written out) and `split`
+        (`train`, `validation` or `test`). No question occurs twice, within or across splits.
 
     Raises:
-        ValueError: an argument breaks its rule, or there are not enough distinct questions.
+        ValueError: an argument breaks its rule, or there are too few distinct questions.
     """
     counts = {"train": num_train, "validation": num_validation, "test": num_test}
     _check(counts, num_steps, max_number)
@@ -58,7 +58,7 @@ def story_problems(
 
 
 def num_questions(num_steps: int, max_number: int) -> int:
-    """How many distinct questions there are."""
+    """Number of distinct questions."""
     people = 1
     for taken in range(num_steps + 1):
         people *= len(NAMES) - taken
@@ -73,11 +73,11 @@ def _check(counts: dict[str, int], num_steps: int, max_number: int) -> None:
         raise ValueError(f"num_steps must be from 1 to {len(NAMES) - 1}, got {num_steps}")
     if max_number < SMALLEST:
         raise ValueError(f"max_number must be >= {SMALLEST}, got {max_number}")
-    asked, room = sum(counts.values()), int(ROOM * num_questions(num_steps, max_number))
-    if asked > room:
+    wanted, limit = sum(counts.values()), int(MAX_SHARE * num_questions(num_steps, max_number))
+    if wanted > limit:
         raise ValueError(
-            f"num_train + num_validation + num_test must be <= {room} for {num_steps} steps with "
-            f"numbers up to {max_number}, got {asked}; raise num_steps or max_number"
+            f"num_train + num_validation + num_test must be <= {limit} for {num_steps} steps with "
+            f"numbers up to {max_number}, got {wanted}; raise num_steps or max_number"
         )
 
 
@@ -89,21 +89,16 @@ def _problem(rng: random.Random, num_steps: int, max_number: int) -> dict[str, s
         f"{person} has {number} more {things} than {other}."
         for other, person, number in zip(people, people[1:], more, strict=False)
     ]
-    last = people[-1]
+    totals = list(itertools.accumulate([first, *more]))
+    steps = zip(totals, more, totals[1:], strict=False)
     return {
         "question": " ".join(
             [
                 f"{people[0]} has {first} {things}.",
                 *comparisons,
-                f"How many {things} does {last} have?",
+                f"How many {things} does {people[-1]} have?",
             ]
         ),
-        "answer": str(first + sum(more)),
-        "solution": _worked(first, more),
+        "answer": str(totals[-1]),
+        "solution": "; ".join(f"{total}+{number}={result}" for total, number, result in steps),
     }
-
-
-def _worked(first: int, more: list[int]) -> str:
-    totals = list(itertools.accumulate([first, *more]))
-    steps = zip(totals, more, totals[1:], strict=False)
-    return "; ".join(f"{total}+{number}={result}" for total, number, result in steps)

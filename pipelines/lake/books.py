@@ -1,4 +1,4 @@
-"""The lake's books of a run: its pinned configuration, its seals, its checks."""
+"""The lake's records of a run: its pinned configuration, its seals, its checks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunConfig, difference
+from expectations.check_result import CheckResult
+from pipelines.config import RunConfig
+from pipelines.config.flatten import changed_settings
+from pipelines.config.redact import redacted
 from pipelines.errors import LakeError
 from pipelines.lake.commit import commit, committed_transaction, latest_version
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
+from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
+from pipelines.lake.sql_text import sql_equals
 from schemas import CHECKS, RUNS, STAGES
 from schemas.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 AMENDING = "/"
 """In the name of a stage that amends a table which another stage has made: `grade/exam/ada`."""
@@ -40,7 +45,7 @@ class Books:
         pinned = self._pinned_config()
         if pinned is None:
             return
-        changes = difference(pinned, self._config.pinned())
+        changes = changed_settings(pinned, self._config.pinned())
         if changes:
             listed = "".join(f"\n  {line}" for line in changes)
             raise LakeError(
@@ -52,37 +57,30 @@ class Books:
         """Record the run, if it is new."""
         row = {
             "config_hash": self._config.config_hash(),
-            "config": json.dumps(_without_keys(self._config)),
+            "config": json.dumps(redacted(self._config)),
             "code_version": self._code_version,
             "mlflow_run_id": mlflow_run_id,
             "created_at": datetime.now(UTC),
         }
         self._append(RUNS, 0, [row], (f"restem/{self._config.name}/run", 1))
 
-    def seals(self) -> dict[tuple[int, str], dict[str, Any]]:
+    def seals(self) -> dict[tuple[int, str], Seal]:
         """The newest seal of each (iteration, stage) of the run."""
-        rows = self._rows_of_run(STAGES)
-        rows.sort(key=lambda row: row["attempt"])
-        return {(row["iteration"], row["stage"]): row for row in rows}
+        seals = [Seal.from_row(row) for row in self._rows_of_run(STAGES)]
+        return {seal.key: seal for seal in sorted(seals, key=lambda seal: seal.attempt)}
 
-    def seal(
-        self, iteration: int, stage: str, row: dict[str, Any], attempt: int = 1
-    ) -> dict[str, Any]:
+    def seal(self, seal: Seal) -> None:
         """Record that an attempt's table is complete and passed its checks."""
-        row = {
-            **row,
-            "stage": stage,
-            "attempt": attempt,
-            "config_hash": self._config.config_hash(),
-            "code_version": self._code_version,
-            "committed_at": datetime.now(UTC),
-        }
-        app_id = f"restem/{self._config.name}/{iteration}/{stage}/seal"
-        self._append(STAGES, iteration, [row], (app_id, attempt))
-        return {**row, "iteration": iteration}
+        app_id = f"restem/{self._config.name}/{seal.iteration}/{seal.stage}/seal"
+        self._append(STAGES, seal.iteration, [seal.to_row()], (app_id, seal.attempt))
 
     def record_checks(
-        self, table: Table, iteration: int, stage: str, version: int | None, results: Sequence[Any]
+        self,
+        table: Table,
+        iteration: int,
+        stage: str,
+        version: int | None,
+        results: Sequence[CheckResult],
     ) -> None:
         """Record what the gate found on a stage's table."""
         app_id = f"restem/{self._config.name}/{iteration}/{stage}/checks"
@@ -91,8 +89,8 @@ class Books:
         if AMENDING in stage:
             # Several stages check the table, and each attempt at it has a number of its own.
             checked = current(self._location, CHECKS, self._config.name, iteration)
-            earlier = checked.arrow(["attempt"], f"table_name = '{table.name}'")
-            times_checked = max(earlier.column("attempt").to_pylist(), default=0) + 1
+            earlier = checked.arrow(["attempt"], sql_equals(table_name=table.name)).to_pylist()
+            times_checked = max((row["attempt"] for row in earlier), default=0) + 1
         now = datetime.now(UTC)
         rows = [
             {
@@ -121,15 +119,14 @@ class Books:
 
     def _rows_of_run(self, table: Table) -> list[dict[str, Any]]:
         import pyarrow as pa
-        from deltalake import DeltaTable, QueryBuilder
+        from deltalake import QueryBuilder
 
-        uri, options = self._location.table(table.name), self._location.storage_options
-        if not DeltaTable.is_deltatable(uri, storage_options=options):
+        if not self._location.has_table(table.name):
             return []
-        delta = DeltaTable(uri, storage_options=options)
-        sql = f"SELECT * FROM t WHERE run_id = '{self._config.name}'"
-        answer: pa.Table = pa.table(QueryBuilder().register("t", delta).execute(sql).read_all())
-        return answer.to_pylist()
+        delta = self._location.open_table(table.name)
+        sql = f"SELECT * FROM t WHERE {sql_equals(run_id=self._config.name)}"
+        found = QueryBuilder().register("t", delta).execute(sql)
+        return pa.table(found.read_all()).to_pylist()
 
     def _writer(self, table: Table, iteration: int) -> PartitionWriter:
         return PartitionWriter(table, self._location, self._config.name, iteration)
@@ -142,17 +139,9 @@ class Books:
         writer = self._writer(table, iteration)
         if committed_transaction(writer, txn[0]) >= txn[1]:
             return
-        fields = [f for f in table.arrow_schema() if f.name not in table.partition_by]
-        file = writer.write(pa.Table.from_pylist(rows, pa.schema(fields)))
+        schema = table.arrow_schema(partition_columns=False)
+        file = writer.write(pa.Table.from_pylist(rows, schema))
         commit(writer, [file], "append", txn, {"run": self._config.name, "table": table.name})
-
-
-def _without_keys(config: RunConfig) -> dict[str, Any]:
-    """The resolved configuration, readable again, with the values that may be keys left out."""
-    tree = config.model_dump(mode="json")
-    for section, field in (("lake", "storage_options"), ("spark", "conf")):
-        tree[section][field] = dict.fromkeys(tree[section][field], "***")
-    return tree
 
 
 def current(location: Location, table: Table, run_id: str, iteration: int) -> TableSnapshot:

@@ -1,7 +1,7 @@
-"""Rows become uncommitted Parquet files of a table; a later commit names them.
+"""Write rows as Parquet files of a table; they are not committed yet.
 
-Until it is named in a commit, a file in a table's folder does not exist for any reader. So Ray
-tasks may write as they like, and a killed run leaves nothing behind but unused files.
+No reader sees a file in a table's folder before a commit names it. So Ray tasks may write at any
+time, and a killed run leaves nothing behind but unused files.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.errors import LakeError
 from pipelines.lake.location import Location
 from pipelines.stage import WrittenFile
 from schemas.table import Table
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_LONGEST_STATISTIC = 32
-"""Characters of a string kept as its minimum; longer texts get no bounds."""
+_LONGEST_BOUND = 32
+"""A text column gets no bounds if one of its texts has more bytes than this."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,12 @@ class PartitionWriter:
             LakeError: the rows do not have the table's columns and types, or a null where the
                 table has none.
         """
-        import pyarrow.parquet as pq
-
         body = self.complete(rows).drop_columns(list(self.table.partition_by))
         buffer = io.BytesIO()
         pq.write_table(body, buffer, compression="zstd")
         folder = "/".join(f"{key}={value}" for key, value in self.partition.items())
         path = f"{folder}/part-{uuid.uuid4().hex}.parquet"
-        self._put(path, buffer.getvalue())
+        self._store(path, buffer.getvalue())
         return WrittenFile(path, buffer.tell(), body.num_rows, json.dumps(statistics(body)))
 
     def complete(self, rows: pa.Table) -> pa.Table:
@@ -62,37 +61,32 @@ class PartitionWriter:
         Raises:
             LakeError: as for `write`.
         """
-        return conform(self.table, self._with_partition(rows))
-
-    def _with_partition(self, rows: pa.Table) -> pa.Table:
-        import pyarrow as pa
-
-        own = {"run_id": self.run_id, "iteration": self.iteration}
-        for name, value in own.items():
+        for name, value in (("run_id", self.run_id), ("iteration", self.iteration)):
             kind = self.table.column(name).type.arrow()
-            column = pa.repeat(pa.scalar(value, kind), rows.num_rows)
+            column = pa.chunked_array([pa.repeat(value, rows.num_rows).cast(kind)])
             if name not in rows.column_names:
                 rows = rows.append_column(name, column)
-            elif rows.column(name).cast(kind).to_pylist() != column.to_pylist():
+            elif not rows.column(name).cast(kind).equals(column):
                 raise LakeError(
                     f"{self.table.name}.{name}: every row must have {value!r}, the partition that "
                     "the stage makes"
                 )
-        return rows
+        return conform(self.table, rows)
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _store(self, path: str, data: bytes) -> None:
         if self.location.is_local:
             file = self.location.folder / self.table.name / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             return
-        from deltalake.fs import DeltaStorageHandler
+        from deltalake.fs import DeltaStorageHandler  # only an object store needs it
 
         store = DeltaStorageHandler(
             self.location.table(self.table.name), self.location.storage_options
         )
         # Not through pyarrow's file: it hands delta-rs its own buffers, which delta-rs refuses.
-        stream = store._handler.open_output_stream(path, None)
+        # Any, as delta-rs's stubs do not declare close().
+        stream: Any = store._handler.open_output_stream(path, None)
         stream.write(data)
         stream.close()
 
@@ -103,8 +97,6 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
     Raises:
         LakeError: a column is missing, unknown, not castable, or has a null it must not have.
     """
-    import pyarrow as pa
-
     missing = set(table.column_names) - set(rows.column_names)
     unknown = set(rows.column_names) - set(table.column_names)
     if missing or unknown:
@@ -125,13 +117,14 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
         ) from None
 
 
-def statistics(rows: pa.Table) -> dict[str, Any]:
+def statistics(rows: pa.Table) -> dict[str, object]:
     """Delta's per-file statistics: row count, and each column's minimum, maximum and nulls.
 
-    Long texts get no bounds: nobody looks rows up by them, and the log would carry their text.
+    Columns with long texts get no bounds: nothing looks rows up by them, and the log would repeat
+    the texts.
     """
-    minimum: dict[str, Any] = {}
-    maximum: dict[str, Any] = {}
+    minimum: dict[str, object] = {}
+    maximum: dict[str, object] = {}
     nulls: dict[str, int] = {}
     for name in rows.column_names:
         column = rows.column(name)
@@ -147,19 +140,15 @@ def statistics(rows: pa.Table) -> dict[str, Any]:
     }
 
 
-def _bounds(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _bounds(column: pa.ChunkedArray[Any]) -> tuple[object, object] | None:
     kind = column.type
     if pa.types.is_nested(kind) or pa.types.is_boolean(kind):
         return None
     if column.null_count == len(column):
         return None
-    if pa.types.is_string(kind) and pc.max(pc.binary_length(column)).as_py() > _LONGEST_STATISTIC:
+    if pa.types.is_string(kind) and pc.max(pc.binary_length(column)).as_py() > _LONGEST_BOUND:
         return None
-    bounds = pc.min_max(column).as_py()
-    low, high = bounds["min"], bounds["max"]
+    low, high = pc.min(column).as_py(), pc.max(column).as_py()
     if isinstance(low, float) and not (abs(low) < float("inf") and abs(high) < float("inf")):
         return None
     if isinstance(low, datetime):
@@ -168,7 +157,7 @@ def _bounds(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
 
 
 def _timestamp(moment: datetime, *, down: bool) -> str:
-    """Delta's form, in whole milliseconds, rounded so that the bound still holds."""
+    """The time as Delta writes it, in whole milliseconds, rounded so that the bound holds."""
     moment = moment.astimezone(UTC)
     milliseconds = moment.microsecond // 1000
     if not down and moment.microsecond % 1000:

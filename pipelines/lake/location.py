@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from pipelines.config import LakeConfig
 
 
@@ -47,3 +49,22 @@ class Location:
     def table(self, name: str) -> str:
         """The URI of a table."""
         return f"{self.uri}/{name}"
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is such a table."""
+        from deltalake import DeltaTable
+
+        return bool(
+            DeltaTable.is_deltatable(self.table(name), storage_options=self.storage_options)
+        )
+
+    def open_table(self, name: str, version: int | None = None) -> DeltaTable:
+        """A table at a version, the newest if None.
+
+        Raises:
+            TableNotFoundError: delta-rs's; there is no such table.
+            DeltaError: delta-rs's; the table has no such version, or cannot be read.
+        """
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.table(name), version=version, storage_options=self.storage_options)

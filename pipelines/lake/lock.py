@@ -1,4 +1,4 @@
-"""One process works on a run at a time."""
+"""The lock that lets only one process at a time work on a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipelines.lake.location import Location
 def run_lock(location: Location, run_id: str) -> Iterator[None]:
     """Hold the run's lock; the operating system frees it however the process ends.
 
-    A lake in an object store has no such lock. There two starts of one run race for each commit's
-    transaction, and the one that loses stops with an error; nothing is committed twice.
+    A lake in an object store has no such lock. There two processes that work on one run race for
+    each commit's transaction, and the loser stops with an error; nothing is committed twice.
 
     Raises:
         LakeError: another process holds it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.lake.location import Location
+from pipelines.lake.sql_text import sql_equals, sql_identifier
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableSnapshot:
-    """What a stage is handed as an input. Picklable; reads with delta-rs, or with Spark."""
+    """An input of a stage. Picklable; reads with delta-rs, or with Spark."""
 
     table: Table
     location: Location
@@ -26,13 +27,7 @@ class TableSnapshot:
 
     def delta(self) -> DeltaTable:
         """The table at the pinned version."""
-        from deltalake import DeltaTable
-
-        return DeltaTable(
-            self.location.table(self.table.name),
-            version=self.version,
-            storage_options=self.location.storage_options,
-        )
+        return self.location.open_table(self.table.name, self.version)
 
     def arrow(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
         """The rows in memory, in the key's order.
@@ -44,10 +39,10 @@ class TableSnapshot:
         import pyarrow as pa
 
         names = list(columns or self.table.column_names)
-        chosen = ", ".join(f'"{name}"' for name in names)
-        order = ", ".join(f'"{name}"' for name in self.table.key)
+        chosen = ", ".join(map(sql_identifier, names))
+        order = ", ".join(map(sql_identifier, self.table.key))
         rows = self._query(f"SELECT {chosen} FROM t WHERE {self._where(where)} ORDER BY {order}")
-        # DataFusion answers with string views; the declared types are what stages expect.
+        # DataFusion returns string views; stages expect the declared types.
         schema = pa.schema([self.table.arrow_schema().field(name) for name in names])
         return rows.cast(schema)
 
@@ -72,7 +67,7 @@ class TableSnapshot:
         return {"table": self.table.name, "iteration": self.iteration, "version": self.version}
 
     def _where(self, condition: str | None) -> str:
-        own = f"run_id = '{self.run_id}' AND iteration = {self.iteration}"
+        own = sql_equals(run_id=self.run_id, iteration=self.iteration)
         return own if condition is None else f"{own} AND ({condition})"
 
     def _query(self, sql: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""A run that is in a lake already: its configuration, for commands that are given only its name."""
+"""The configuration of a run in a lake, for commands that are given only the run's name."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pydantic import ValidationError
 
 from pipelines.config import RunConfig
 from pipelines.errors import LakeError
-from pipelines.lake.answers import quoted
+from pipelines.lake.sql_text import sql_equals
 
 if TYPE_CHECKING:
-    from pipelines.lake.location import Location
     from pipelines.lake.reader import LakeReader
 
 
-def stored_config(reader: LakeReader, location: Location, run: str) -> RunConfig:
-    """The configuration that a run is pinned to, with the lake where it is now.
+def stored_config(reader: LakeReader, run: str) -> RunConfig:
+    """The configuration that a run is pinned to, with the lake's present location.
 
     Raises:
-        LakeError: there is no such run, or another version of restem has made it.
+        LakeError: there is no such run, or another version of restem made it.
     """
-    rows = reader.rows(f"SELECT config FROM runs WHERE run_id = {quoted(run)}", run)
+    rows = reader.rows(f"SELECT config FROM runs WHERE {sql_equals(run_id=run)}", run)
     tree = json.loads(rows[0]["config"])
-    # A lake may have been moved, and values that may be keys are not stored.
-    place = {"uri": location.uri, "storage_options": location.storage_options}
-    tree["lake"] = {**tree.get("lake", {}), **place}
+    # A lake may have been moved, and values that may be secrets are not stored.
+    location = reader.location
+    there = {"uri": location.uri, "storage_options": location.storage_options}
+    tree["lake"] = {**tree.get("lake", {}), **there}
     tree["spark"] = {**tree.get("spark", {}), "conf": {}}
     try:
         return RunConfig.model_validate(tree)

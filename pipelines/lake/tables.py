@@ -1,38 +1,40 @@
-"""Creating the lake's tables, and refusing a lake that another version made."""
+"""Creating the lake's tables, and refusing a lake that another version of restem made."""
 
 from __future__ import annotations
 
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
 from pipelines.config import LakeConfig
-from pipelines.errors import LakeError
+from pipelines.errors import LakeError, first_line
 from pipelines.lake.location import Location
 from schemas import TABLES
 from schemas.table import Table
 
 
 def refuse_another_version(location: Location) -> None:
-    """Check the tables that are there; nothing is written.
+    """Check the columns of the tables that are there; nothing is written.
 
     Raises:
         LakeError: a table has other columns than this version declares, or cannot be read.
     """
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     try:
         for table in TABLES:
-            uri, options = location.table(table.name), location.storage_options
-            if DeltaTable.is_deltatable(uri, storage_options=options):
-                _same_columns(table, DeltaTable(uri, storage_options=options), location)
+            if location.has_table(table.name):
+                _require_declared_columns(table, location)
     except (DeltaError, OSError) as error:
-        raise LakeError(f"lake.uri: cannot use {location.uri}: {_first_line(error)}") from None
+        raise LakeError(f"lake.uri: cannot use {location.uri}: {first_line(error)}") from None
 
 
-def exists(location: Location, table: Table) -> bool:
-    """Whether the lake has the table."""
-    from deltalake import DeltaTable
-
-    uri, options = location.table(table.name), location.storage_options
-    return bool(DeltaTable.is_deltatable(uri, storage_options=options))
+def _require_declared_columns(table: Table, location: Location) -> None:
+    stored = {field.name for field in location.open_table(table.name).schema().fields}
+    declared = set(table.column_names)
+    if stored != declared:
+        raise LakeError(
+            f"lake.uri: {location.uri} was made by another version of restem: table "
+            f"{table.name} lacks {sorted(declared - stored)} and has {sorted(stored - declared)}; "
+            "use another lake.uri, or the version that made it"
+        )
 
 
 def create_tables(location: Location, config: LakeConfig) -> None:
@@ -42,54 +44,28 @@ def create_tables(location: Location, config: LakeConfig) -> None:
     write them. Retention is set when a table is created: Spark refuses time travel past it.
 
     Raises:
-        LakeError: the place cannot be written.
+        LakeError: the location cannot be written.
     """
-    from deltalake.exceptions import DeltaError
-
+    retention = f"interval {config.retention_days} days"
     try:
         for table in TABLES:
-            _create(table, location, config)
+            if location.has_table(table.name):
+                continue
+            if location.is_local:
+                (location.folder / table.name).mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                location.table(table.name),
+                schema=table.arrow_schema(),
+                mode="ignore",
+                partition_by=list(table.partition_by),
+                name=table.name,
+                description=table.grain,
+                configuration={
+                    "delta.logRetentionDuration": retention,
+                    "delta.deletedFileRetentionDuration": retention,
+                    "delta.checkpointInterval": "20",
+                },
+                storage_options=location.storage_options,
+            )
     except (DeltaError, OSError) as error:
-        raise LakeError(f"lake.uri: cannot use {location.uri}: {_first_line(error)}") from None
-
-
-def _create(table: Table, location: Location, config: LakeConfig) -> None:
-    from deltalake import DeltaTable
-
-    uri = location.table(table.name)
-    options = location.storage_options
-    if DeltaTable.is_deltatable(uri, storage_options=options):
-        return
-    if location.is_local:
-        (location.folder / table.name).mkdir(parents=True, exist_ok=True)
-    days = f"interval {config.retention_days} days"
-    DeltaTable.create(
-        uri,
-        schema=table.arrow_schema(),
-        mode="ignore",
-        partition_by=list(table.partition_by),
-        name=table.name,
-        description=table.grain,
-        configuration={
-            "delta.logRetentionDuration": days,
-            "delta.deletedFileRetentionDuration": days,
-            "delta.checkpointInterval": "20",
-        },
-        storage_options=options,
-    )
-
-
-def _same_columns(table: Table, found: object, location: Location) -> None:
-    fields = found.schema().fields  # type: ignore[attr-defined]
-    there = {field.name for field in fields}
-    declared = set(table.column_names)
-    if there != declared:
-        raise LakeError(
-            f"lake.uri: {location.uri} was made by another version of restem: table "
-            f"{table.name} lacks {sorted(declared - there)} and has {sorted(there - declared)}; "
-            "use another lake.uri, or the version that made it"
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LakeError(f"lake.uri: cannot use {location.uri}: {first_line(error)}") from None

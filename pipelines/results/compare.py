@@ -1,47 +1,59 @@
-"""Compare runs: what was set differently, what came out, what it cost."""
+"""Compare runs: settings that differ, evaluations, paired accuracy of the final policies, cost."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipelines.config.flatten import flatten
+from pipelines.config.suites import RUN_SPLITS
 from pipelines.errors import LakeError
+from pipelines.metrics.bootstrap import Estimate
+from pipelines.results.paired import Scores, greedy_test_scores, paired_gain
 
 if TYPE_CHECKING:
+    from pipelines.lake.query_results import Row
     from pipelines.lake.reader import LakeReader
 
-Row = dict[str, Any]
 _NUM_BOOTSTRAP = 10_000
+_SUITE_ORDER = tuple(reversed(RUN_SPLITS))
+_COSTS = {
+    "iterations": "SELECT max(iteration) AS cost FROM policies",
+    "samples drawn": "SELECT count(*) AS cost FROM samples",
+    "tokens sampled": "SELECT coalesce(sum(num_tokens), 0) AS cost FROM samples",
+    "training rows": "SELECT count(*) AS cost FROM training_set",
+    "tokens labelled": "SELECT coalesce(sum(num_tokens), 0) AS cost FROM training_set",
+}
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Test accuracy of `run` minus that of `against`, final greedy policies, shared problems."""
+    """The final greedy policies of two runs on the test problems that both answered."""
 
     run: str
-    against: str
-    n: int
+    baseline: str
+    gain: Estimate
+    """Test accuracy of `run` minus that of `baseline`."""
     wins: int
-    """Problems that only `run` solves."""
+    """Number of problems that only `run` solves."""
     losses: int
-    difference: float
-    ci_low: float
-    ci_high: float
-    """95 % percentile bootstrap over problems."""
+    """Number of problems that only `baseline` solves."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side; lists of values are in the runs' order."""
+    """Runs side by side; lists of values are in the order of `runs`."""
 
     runs: list[str]
-    settings: dict[str, list[Any]]
+    settings: dict[str, list[object]]
     """The settings that differ: dotted name -> value in each run."""
     evaluations: dict[tuple[str, str, int], list[Row | None]]
     """(suite, metric, iteration) -> the evaluation in each run."""
     differences: list[PairedDifference]
-    costs: dict[str, list[Any]]
+    """Each run compared with the first."""
+    costs: dict[str, list[int | float | None]]
     """Rows, tokens and seconds: name -> value in each run."""
 
 
@@ -49,126 +61,73 @@ def compare(reader: LakeReader, runs: list[str]) -> Comparison:
     """Compare two or more runs of a lake.
 
     Raises:
-        LakeError: fewer than two runs, one twice, or one that is not there.
+        LakeError: fewer than two runs, one named twice, or one that the lake does not have.
     """
     if len(set(runs)) < 2 or len(set(runs)) < len(runs):
         raise LakeError(f"compare: name two or more different runs, got {' '.join(runs)!r}")
-    configs = [_config(reader, run) for run in runs]
-    scores = [_greedy_test_scores(reader, run) for run in runs]
+    settings = _settings(reader, runs)
+    scores = [_final_scores(reader, run) for run in runs]
     pairs = zip(runs[1:], scores[1:], strict=True)
-    differences = [_paired(run, runs[0], score, scores[0]) for run, score in pairs]
+    differences = [pair_runs(run, runs[0], final, scores[0]) for run, final in pairs]
     return Comparison(
         runs=runs,
-        settings=_differing(configs),
+        settings=settings,
         evaluations=_evaluations(reader, runs),
         differences=[pair for pair in differences if pair is not None],
         costs=_costs(reader, runs),
     )
 
 
-def _config(reader: LakeReader, run: str) -> Row:
-    rows = reader.rows("SELECT config FROM runs ORDER BY created_at DESC LIMIT 1", run)
-    config: Row = json.loads(rows[0]["config"])
-    return config
+def pair_runs(run: str, baseline: str, final: Scores, base: Scores) -> PairedDifference | None:
+    """The paired difference of two runs from their scores; None if they share no problem."""
+    gain = paired_gain(base, final, _NUM_BOOTSTRAP, seed=(0,))
+    if gain is None:
+        return None
+    shared = base.keys() & final.keys()
+    wins = sum(final[problem] > base[problem] for problem in shared)
+    losses = sum(final[problem] < base[problem] for problem in shared)
+    return PairedDifference(run, baseline, gain, wins, losses)
 
 
-def _differing(configs: list[Row]) -> dict[str, list[Any]]:
-    flat = [_flat(config) for config in configs]
-    names = sorted({name for config in flat for name in config})
-    values = {name: [config.get(name) for config in flat] for name in names if name != "name"}
-    return {name: row for name, row in values.items() if any(v != row[0] for v in row)}
+def _settings(reader: LakeReader, runs: list[str]) -> dict[str, list[object]]:
+    query = "SELECT config FROM runs ORDER BY created_at DESC LIMIT 1"
+    configs = [flatten(json.loads(reader.rows(query, run)[0]["config"])) for run in runs]
+    names = sorted({name for config in configs for name in config} - {"name"})
+    values = {name: [config.get(name) for config in configs] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 
 
-def _flat(tree: Row, prefix: str = "") -> Row:
-    leaves: Row = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            leaves |= _flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+def _final_scores(reader: LakeReader, run: str) -> dict[str, float]:
+    last = reader.rows("SELECT max(iteration) AS iteration FROM evaluations", run)[0]["iteration"]
+    return {} if last is None else greedy_test_scores(reader, run, last)
 
 
 def _evaluations(
     reader: LakeReader, runs: list[str]
 ) -> dict[tuple[str, str, int], list[Row | None]]:
+    """The evaluations of all runs: those of the test problems first."""
     found: dict[tuple[str, str, int], list[Row | None]] = {}
     for place, run in enumerate(runs):
         for row in reader.rows("SELECT * FROM evaluations", run):
             key = (row["suite"], row["metric"], row["iteration"])
             found.setdefault(key, [None] * len(runs))[place] = row
-    return dict(sorted(found.items(), key=_suite_order))
+
+    def order(key: tuple[str, str, int]) -> tuple[int, str, str, int]:
+        known = key[0] in _SUITE_ORDER
+        return (_SUITE_ORDER.index(key[0]) if known else len(_SUITE_ORDER), *key)
+
+    return {key: found[key] for key in sorted(found, key=order)}
 
 
-def _suite_order(item: tuple[tuple[str, str, int], object]) -> tuple[int, str, str, int]:
-    suite, metric, iteration = item[0]
-    known = ("test", "validation", "train")
-    return (known.index(suite) if suite in known else len(known), suite, metric, iteration)
-
-
-def _greedy_test_scores(reader: LakeReader, run: str) -> dict[str, float]:
-    """Problem -> 1.0 if the run's last evaluated policy solves it greedily, else 0.0."""
-    rows = reader.rows(
-        "SELECT s.problem_id, avg(CASE WHEN r.verdict = 'correct' THEN 1.0 ELSE 0.0 END) AS solved "
-        "FROM samples s JOIN evaluated_rewards r "
-        "ON r.iteration = s.iteration AND r.sample_id = s.sample_id "
-        "WHERE s.purpose = 'test' AND s.decoding = 'greedy' "
-        "AND s.iteration = (SELECT max(e.iteration) FROM evaluations e) GROUP BY s.problem_id",
-        run,
-    )
-    return {row["problem_id"]: row["solved"] for row in rows}
-
-
-def _paired(
-    run: str, against: str, score: dict[str, float], baseline: dict[str, float]
-) -> PairedDifference | None:
-    import numpy as np
-
-    shared = sorted(set(score) & set(baseline))
-    if not shared:
-        return None
-    gains = np.array([score[problem] - baseline[problem] for problem in shared])
-    random = np.random.default_rng(0)
-    means = [
-        gains[random.integers(len(gains), size=len(gains))].mean() for _ in range(_NUM_BOOTSTRAP)
+def _costs(reader: LakeReader, runs: list[str]) -> dict[str, list[int | float | None]]:
+    costs: dict[str, list[int | float | None]] = {
+        name: [reader.rows(query, run)[0]["cost"] for run in runs] for name, query in _COSTS.items()
+    }
+    query = "SELECT stage, sum(seconds) AS seconds FROM stages GROUP BY stage ORDER BY 2 DESC"
+    seconds: list[Mapping[str, float]] = [
+        {row["stage"]: row["seconds"] for row in reader.rows(query, run)} for run in runs
     ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return PairedDifference(
-        run,
-        against,
-        n=len(shared),
-        wins=int((gains > 0).sum()),
-        losses=int((gains < 0).sum()),
-        difference=float(gains.mean()),
-        ci_low=float(low),
-        ci_high=float(high),
-    )
-
-
-_COSTS = {
-    "iterations": "SELECT max(iteration) FROM policies",
-    "samples drawn": "SELECT count(*) FROM samples",
-    "tokens sampled": "SELECT coalesce(sum(num_tokens), 0) FROM samples",
-    "training rows": "SELECT count(*) FROM training_set",
-    "tokens labelled": "SELECT coalesce(sum(num_tokens), 0) FROM training_set",
-}
-
-
-def _costs(reader: LakeReader, runs: list[str]) -> dict[str, list[Any]]:
-    costs = {name: [_one(reader, query, run) for run in runs] for name, query in _COSTS.items()}
-    spent = [_seconds(reader, run) for run in runs]
-    costs["seconds, all stages"] = [sum(seconds.values()) for seconds in spent]
-    for stage in dict.fromkeys(stage for seconds in spent for stage in seconds):
-        costs[f"seconds, {stage}"] = [seconds.get(stage) for seconds in spent]
+    costs["seconds, all stages"] = [sum(of_run.values()) for of_run in seconds]
+    for stage in dict.fromkeys(stage for of_run in seconds for stage in of_run):
+        costs[f"seconds, {stage}"] = [of_run.get(stage) for of_run in seconds]
     return costs
-
-
-def _one(reader: LakeReader, query: str, run: str) -> Any:
-    return next(iter(reader.rows(query, run)[0].values()))
-
-
-def _seconds(reader: LakeReader, run: str) -> dict[str, float]:
-    rows = reader.rows(
-        "SELECT stage, sum(seconds) AS seconds FROM stages GROUP BY stage ORDER BY 2 DESC", run
-    )
-    return {row["stage"]: row["seconds"] for row in rows}

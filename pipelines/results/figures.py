@@ -1,24 +1,35 @@
-"""The picture of a run: accuracy by iteration."""
+"""The plot of a run: accuracy by iteration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pipelines.lake.query_results import Row
+
+_PASS_COLORS = ("#d1731a", "#3a8f4d", "#8b5fb0")
 
 
-def accuracy_picture(evaluations: Sequence[Row], path: Path, name: str) -> Path:
-    """Accuracy by iteration with 95 % intervals, as a PNG file at `path`."""
+def plot_accuracy(evaluations: Sequence[Row], path: Path, name: str) -> Path:
+    """Write accuracy by iteration with 95 % intervals as a PNG file; its path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     figure = Figure(figsize=(6.4, 3.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for suite, metric, label, color, style in _curves(evaluations):
-        _draw(axes, evaluations, (suite, metric), label, color, style)
+    _plot_curve(axes, evaluations, ("test", "greedy_accuracy"), "test, greedy", "#0b5fa5", "-")
+    passes = [metric for metric in pass_metrics(evaluations) if metric.startswith("pass")]
+    for metric, color in zip(passes, _PASS_COLORS, strict=False):
+        label = f"test, {metric.replace('_at_', '@')}"
+        _plot_curve(axes, evaluations, ("test", metric), label, color, "-")
+    _plot_curve(
+        axes, evaluations, ("validation", "greedy_accuracy"), "D_val, greedy", "#777777", "--"
+    )
     axes.set_title(f"{name}: accuracy by iteration", fontsize=11, loc="left")
     axes.set_xlabel("iteration (0: base model)")
     axes.set_ylim(bottom=0)
@@ -42,29 +53,23 @@ def pass_metrics(evaluations: Sequence[Row]) -> list[str]:
     return sorted(shown, key=lambda name: (name.startswith("maj"), int(name.rsplit("_", 1)[1])))
 
 
-def _curves(evaluations: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
-    """(suite, metric, label, color, line style) of what is drawn, most important first."""
-    curves = [("test", "greedy_accuracy", "test, greedy", "#0b5fa5", "-")]
-    colors = ("#d1731a", "#3a8f4d", "#8b5fb0")
-    passes = [name for name in pass_metrics(evaluations) if name.startswith("pass")]
-    curves += [
-        ("test", metric, f"test, {metric.replace('_at_', '@')}", color, "-")
-        for metric, color in zip(passes, colors, strict=False)
-    ]
-    return [*curves, ("validation", "greedy_accuracy", "D_val, greedy", "#777777", "--")]
-
-
-def _draw(
-    axes: Any, evaluations: Sequence[Row], key: tuple[str, str], label: str, color: str, style: str
+def _plot_curve(
+    axes: Axes,
+    evaluations: Sequence[Row],
+    curve: tuple[str, str],
+    label: str,
+    color: str,
+    style: str,
 ) -> None:
+    """Plot one (suite, metric) by iteration, with a band for the test suite's interval."""
     points = sorted(
-        (row for row in evaluations if (row["suite"], row["metric"]) == key),
+        (row for row in evaluations if (row["suite"], row["metric"]) == curve),
         key=lambda row: row["iteration"],
     )
     if not points:
         return
     x = [row["iteration"] for row in points]
     axes.plot(x, [row["value"] for row in points], style, color=color, marker="o", label=label)
-    if key[0] == "test":
+    if curve[0] == "test":
         low, high = ([row[end] for row in points] for end in ("ci_low", "ci_high"))
         axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)

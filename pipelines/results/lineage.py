@@ -1,31 +1,34 @@
-"""A sample's whole story, from its problem to the policy that was trained on it."""
+"""The full lineage of a sample, from its problem to the policy that was trained on it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import LakeError
+from pipelines.lake.sql_text import sql_literal
 
 if TYPE_CHECKING:
+    from pipelines.lake.query_results import Row
     from pipelines.lake.reader import LakeReader
 
-Row = dict[str, Any]
+_MAX_FOUND = 1000
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the tables say of one sample; a part that is not there (yet) is None or empty."""
+class Lineage:
+    """The rows of all tables that concern one sample; None or empty where there are none (yet)."""
 
     sample: Row
     problem: Row | None
     prompt: Row | None
     policies: list[Row]
-    """The policy that drew it, then what that started from, back to the base model."""
+    """The policy that drew it, then the one that this was fine-tuned from, back to the base model."""
     rewards: list[Row]
     """The newest verdicts."""
     selected_on: list[Row]
-    """The verdicts that the selection read, if the sample was judged again since; else empty."""
+    """The verdicts that the selection read, if the sample was rescored since; else empty."""
     selection: Row | None
     training_row: Row | None
     trained: Row | None
@@ -34,52 +37,49 @@ class Story:
     """The seals of the stages that made these rows, with the tables' versions."""
 
 
-def explain(reader: LakeReader, sample_id: str, run: str | None = None) -> Story:
-    """Collect a sample's story.
+def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) -> Lineage:
+    """Collect a sample's lineage.
 
     Args:
         reader: the lake.
-        sample_id: the id, or a start of it that no other sample has.
+        sample_id: the id, or a prefix of it that no other sample has.
         run: the run, where several hold the sample; the newest if None.
 
     Raises:
-        LakeError: no sample, or several, have an id that starts so.
+        LakeError: no sample's id starts with it, or those of several do.
     """
-    sample = _find(reader, sample_id, run)
+    sample = _find_sample(reader, sample_id, run)
     run_id, iteration = sample["run_id"], sample["iteration"]
 
-    def of_sample(table: str, at: int) -> list[Row]:
-        same = f"sample_id = {_text(sample['sample_id'])} AND iteration = {at}"
-        return reader.rows(f"SELECT * FROM {table} WHERE {same}", run_id)
+    def rows(table: str, key: str, at: int) -> list[Row]:
+        where = f"{key} = {sql_literal(sample[key])} AND iteration = {at}"
+        return reader.rows(f"SELECT * FROM {table} WHERE {where}", run_id)
 
-    problem = f"SELECT * FROM problems WHERE problem_id = {_text(sample['problem_id'])}"
-    prompt = (
-        f"SELECT * FROM prompts WHERE prompt_id = {_text(sample['prompt_id'])} "
-        f"AND iteration = {iteration}"
-    )
     policies = reader.rows("SELECT * FROM policies ORDER BY iteration", run_id)
-    training_row = _first(of_sample("training_set", iteration + 1))
-    rewards, selected_on = of_sample("rewards", iteration), of_sample("selected_rewards", iteration)
-    return Story(
+    training_row = _first(rows("training_set", "sample_id", iteration + 1))
+    rewards = rows("rewards", "sample_id", iteration)
+    selected_on = rows("selected_rewards", "sample_id", iteration)
+    is_rescored = _versions(selected_on) != _versions(rewards)
+    return Lineage(
         sample=sample,
-        problem=_first(reader.rows(problem, run_id)),
-        prompt=_first(reader.rows(prompt, run_id)),
+        problem=_first(rows("problems", "problem_id", 0)),
+        prompt=_first(rows("prompts", "prompt_id", iteration)),
         policies=_ancestry(policies, iteration),
         rewards=rewards,
-        selected_on=[] if _versions(selected_on) == _versions(rewards) else selected_on,
-        selection=_first(of_sample("selections", iteration + 1)),
+        selected_on=selected_on if is_rescored else [],
+        selection=_first(rows("selections", "sample_id", iteration + 1)),
         training_row=training_row,
-        trained=_at(policies, iteration + 1) if training_row else None,
+        trained=_first([p for p in policies if training_row and p["iteration"] == iteration + 1]),
         stages=_stages(reader, run_id, iteration, in_training=training_row is not None),
     )
 
 
-def _find(reader: LakeReader, sample_id: str, run: str | None) -> Row:
+def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> Row:
     if not sample_id:
         raise LakeError("explain: SAMPLE_ID must be a sample's id or the start of one, got ''")
     found = reader.rows(
-        f"SELECT * FROM samples WHERE starts_with(sample_id, {_text(sample_id)}) "
-        "ORDER BY created_at DESC LIMIT 1000",
+        f"SELECT * FROM samples WHERE starts_with(sample_id, {sql_literal(sample_id)}) "
+        f"ORDER BY created_at DESC LIMIT {_MAX_FOUND}",
         run,
     )
     exact = [row for row in found if row["sample_id"] == sample_id] or found
@@ -92,47 +92,38 @@ def _find(reader: LakeReader, sample_id: str, run: str | None) -> Row:
     if len(names) > 1:
         some = ", ".join(names[:4])
         raise LakeError(
-            f"{len(names)}{'+' * (len(found) == 1000)} samples start with {sample_id!r}: {some}"
+            f"{len(names)}{'+' * (len(found) == _MAX_FOUND)} samples start with {sample_id!r}: {some}"
             f"{', ...' * (len(names) > 4)}; give more of the id"
         )
     return exact[0]
 
 
-def _ancestry(policies: list[Row], iteration: int) -> list[Row]:
+def _ancestry(policies: Sequence[Row], iteration: int) -> list[Row]:
     """Policy `iteration` and the chain of policies it was fine-tuned from."""
     chain: list[Row] = []
-    policy = _at(policies, iteration)
+    policy = _first([p for p in policies if p["iteration"] == iteration])
     while policy is not None:
         chain.append(policy)
         before = [p for p in policies if p["iteration"] < policy["iteration"]]
-        started = [p for p in before if p["policy_id"] == policy["started_from"]]
-        policy = _first(started)
+        policy = _first([p for p in before if p["policy_id"] == policy["started_from"]])
     return chain
 
 
 def _stages(reader: LakeReader, run_id: str, iteration: int, *, in_training: bool) -> list[Row]:
-    own = "('render', 'generate', 'score')"
-    after = "('select', 'curate', 'improve')" if in_training else "('select')"
+    after = "'selections', 'training_set', 'policies'" if in_training else "'selections'"
     return reader.rows(
         "SELECT iteration, stage, table_name, version, attempt, code_version, committed_at "
-        f"FROM stages WHERE iteration = 0 AND stage = 'ingest' "
-        f"OR iteration = {iteration} AND stage IN {own} "
-        f"OR iteration = {iteration + 1} AND stage IN {after} ORDER BY committed_at, iteration",
+        "FROM stages WHERE iteration = 0 AND table_name = 'problems' "
+        f"OR iteration = {iteration} AND table_name IN ('prompts', 'samples', 'rewards') "
+        f"OR iteration = {iteration + 1} AND table_name IN ({after}) "
+        "ORDER BY committed_at, iteration",
         run_id,
     )
 
 
-def _versions(rewards: list[Row]) -> set[str]:
+def _versions(rewards: Sequence[Row]) -> set[str]:
     return {reward["verifier_version"] for reward in rewards}
 
 
-def _at(policies: list[Row], iteration: int) -> Row | None:
-    return _first([policy for policy in policies if policy["iteration"] == iteration])
-
-
-def _first(rows: list[Row]) -> Row | None:
+def _first(rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -1,277 +1,158 @@
-"""What a run came to: a table, a picture, a difference with its interval, and what to type next.
-
-Rendering from rows alone; the rows come from the lake's reader.
-"""
+"""Run report: tables, plot, gain, next commands. `jobs/show/report.py` prints it."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.config import RunConfig
 from pipelines.config.suites import RUN_SPLITS
-from pipelines.results.figures import accuracy_picture, pass_metrics
-from pipelines.stage import STAGE_NAMES
+from pipelines.lake.seal import Seal
+from pipelines.metrics.bootstrap import Estimate
+from pipelines.results.figures import pass_metrics, plot_accuracy
+from pipelines.results.paired import greedy_test_scores, paired_gain
+from schemas import SAMPLES
+from schemas.problems import TEST, VALIDATION
 from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from rich.console import Console
-    from rich.table import Table
+    from pipelines.lake.query_results import Row
+    from pipelines.lake.reader import LakeReader
 
-    from pipelines.metrics.estimates import Estimate
+_Key = TypeVar("_Key")
+ReportRow = dict[str, str | None]
+"""Column -> text; None where there is no value."""
 
-Row = Mapping[str, Any]
-Verdicts = Mapping[str, bool]
-"""Problem -> whether its greedy test solution is correct."""
-
-_NONE = "–"
-_WIDTH = 140
-_REPORT_FILE = "report.txt"
-_MLFLOW_HERE = "http://127.0.0.1:5000"
-_TIMED_STAGES = [stage for stage in STAGE_NAMES if stage != "base_policy"]
-"""Those that do work; the base policy is looked up."""
+_LOCAL_MLFLOW = "http://127.0.0.1:5000"
 
 
 @dataclass(frozen=True)
-class Selected:
-    """An iteration's E-step: samples drawn for training problems."""
-
-    sampled: int
-    correct: int
-    kept: int
-
-
-class Reader(Protocol):
-    """Gives a run's rows of a table; see pipelines/lake/reader.py."""
-
-    def arrow(
-        self,
-        table: str,
-        run: str | None = None,
-        iteration: int | None = None,
-        version: int | None = None,
-        columns: list[str] | None = None,
-    ) -> pa.Table:
-        """The rows."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """A run's result, ready to show."""
+class RunReport:
+    """A run's results, ready to print."""
 
     name: str
-    evaluations: list[Row]
-    stages: list[Row]
-    selections: dict[int, Selected]
-    difference: Estimate | None
+    policies: list[ReportRow]
+    """One row per policy."""
+    suites: list[ReportRow]
+    """One row per transfer suite, one column per iteration."""
+    seconds: list[ReportRow]
+    """One row per iteration, one column per stage."""
+    gain: Estimate | None
     """Greedy test accuracy, last policy minus base, over the same problems."""
-    picture: Path | None
+    plot: Path | None
     commands: list[str]
 
-    def print(self, console: Console) -> None:
-        """Show the tables, the difference, the picture's path and the commands."""
-        console.print(iteration_table(self.evaluations, self.selections, self.name))
-        suites = suites_table(self.evaluations)
-        if suites.row_count:
-            console.print(suites)
-        console.print(seconds_table(self.stages))
-        if self.difference is not None:
-            console.print(describe_difference(self.difference), highlight=False, soft_wrap=True)
-        if self.picture is not None:
-            console.print(f"Picture: {self.picture}", highlight=False, soft_wrap=True)
-        console.print("\nNext:", highlight=False)
-        for command in self.commands:
-            # Soft wrap: a command that is cut by the terminal's width cannot be copied.
-            console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
 
+def report(reader: LakeReader, config: RunConfig, timed_stages: Sequence[str]) -> RunReport:
+    """The report of a run, from its tables; its plot is written to the run's folder.
 
-def show_report(made: Report) -> None:
-    """Show a report on the screen."""
-    from rich.console import Console
-
-    # Piped output has no width of its own; 80 columns would break the table's lines.
-    made.print(Console(width=None if sys.stdout.isatty() else _WIDTH))
-
-
-def write_report(made: Report, config: RunConfig) -> Path:
-    """Keep the report as text in the run's folder."""
-    from rich.console import Console
-
-    path = config.folder / _REPORT_FILE
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        made.print(Console(file=file, width=_WIDTH, color_system=None))
-    partial.replace(path)
-    return path
-
-
-def has_report(config: RunConfig) -> bool:
-    """Whether the run's report was kept, which is the last thing that a run does."""
-    return (config.folder / _REPORT_FILE).exists()
-
-
-def report(reader: Reader, config: RunConfig) -> Report:
-    """The report of a run, from its tables."""
-    name = config.name
-    evaluations = reader.arrow("evaluations", run=name).to_pylist()
-    columns = ["iteration", "stage", "attempt", "seconds", "measures"]
-    stages = latest_attempts(reader.arrow("stages", run=name, columns=columns).to_pylist())
-    columns = ["iteration", "verdict", "kept"]
-    chosen = reader.arrow("selections", run=name, columns=columns).to_pylist()
-    picture = None
-    if evaluations:
-        picture = accuracy_picture(evaluations, config.folder / "accuracy.png", name)
-    return Report(
-        name,
-        evaluations,
-        stages,
-        count_selected(chosen),
-        _difference(reader, config, evaluations),
-        picture,
-        next_commands(config, _a_sample(reader, name), _mlflow_run(reader, name)),
+    Args:
+        reader: the lake.
+        config: the run.
+        timed_stages: stages whose seconds are shown, in the loop's order.
+    """
+    run = config.name
+    evaluations = reader.rows("SELECT * FROM evaluations ORDER BY iteration, suite, metric", run)
+    selections = reader.rows(
+        "SELECT iteration, count(*) AS sampled, "
+        f"sum(CASE WHEN verdict = '{CORRECT}' THEN 1 ELSE 0 END) AS correct, "
+        "sum(CASE WHEN kept THEN 1 ELSE 0 END) AS kept FROM selections GROUP BY iteration",
+        run,
+    )
+    seals = reader.rows("SELECT * FROM stages ORDER BY attempt", run)
+    latest = {seal.key: seal for seal in map(Seal.from_row, seals)}
+    sample = reader.rows("SELECT min(sample_id) AS id FROM training_set", run)[0]["id"]
+    mlflow_run = reader.rows("SELECT max(mlflow_run_id) AS id FROM runs", run)[0]["id"]
+    plot = config.folder / "accuracy.png"
+    return RunReport(
+        run,
+        policies=policy_rows(evaluations, selections),
+        suites=suite_rows(evaluations),
+        seconds=seconds_rows(latest.values(), timed_stages),
+        gain=_gain(reader, config, evaluations),
+        plot=plot_accuracy(evaluations, plot, run) if evaluations else None,
+        commands=next_commands(config, sample, mlflow_run),
     )
 
 
-def count_selected(selections: Sequence[Row]) -> dict[int, Selected]:
-    """Iteration -> what the E-step gave and what was kept of it."""
-    verdicts: dict[int, list[Row]] = {}
-    for row in selections:
-        verdicts.setdefault(row["iteration"], []).append(row)
-    return {
-        iteration: Selected(
-            len(rows),
-            sum(row["verdict"] == CORRECT for row in rows),
-            sum(row["kept"] for row in rows),
-        )
-        for iteration, rows in verdicts.items()
-    }
+def policy_rows(evaluations: Sequence[Row], selections: Sequence[Row]) -> list[ReportRow]:
+    """One row per policy: the samples that it was trained on, and its accuracy.
 
-
-def latest_attempts(stages: Sequence[Row]) -> list[Row]:
-    """Each stage's last sealed attempt."""
-    ordered = sorted(stages, key=lambda row: row["attempt"])
-    return list({(row["iteration"], row["stage"]): row for row in ordered}.values())
-
-
-def iteration_table(
-    evaluations: Sequence[Row], selections: Mapping[int, Selected], name: str
-) -> Table:
-    """One row a policy: the samples it was made from, and how it does."""
-    from rich.table import Table
-
+    Args:
+        evaluations: rows of `evaluations`.
+        selections: the numbers `sampled`, `correct` and `kept` of an iteration's E-step.
+    """
     found = {(row["iteration"], row["suite"], row["metric"]): row for row in evaluations}
-    extra = pass_metrics(evaluations)
-    headers = ["sampled", "correct", "kept", "D_val", "test greedy [95 % interval]"]
-    table = Table(
-        title=f"{name}: policies by iteration (0 is the base model)", title_justify="left"
-    )
-    table.add_column("iteration", justify="right")
-    for header in [*headers, *(metric.replace("_at_", "@") for metric in extra)]:
-        table.add_column(header, justify="right")
-    for i in sorted({row["iteration"] for row in evaluations}):
-        row = [
-            *_selection_cells(selections.get(i)),
-            _percent(found.get((i, "validation", "greedy_accuracy"))),
-            _percent_with_interval(found.get((i, "test", "greedy_accuracy"))),
-            *(_percent(found.get((i, "test", metric))) for metric in extra),
-        ]
-        table.add_row(str(i), *row)
-    return table
+    chosen = {row["iteration"]: row for row in selections}
+    return [
+        {
+            "iteration": str(i),
+            **{name: _number(chosen.get(i), name, ",") for name in ("sampled", "correct", "kept")},
+            "D_val": _percent(found.get((i, VALIDATION, "greedy_accuracy"))),
+            "test greedy [95 % interval]": _interval(found.get((i, TEST, "greedy_accuracy"))),
+            **{
+                metric.replace("_at_", "@"): _percent(found.get((i, TEST, metric)))
+                for metric in pass_metrics(evaluations)
+            },
+        }
+        for i in sorted({row["iteration"] for row in evaluations})
+    ]
 
 
-def suites_table(evaluations: Sequence[Row]) -> Table:
-    """One row a suite, one column an iteration: greedy accuracy, the means over tasks among them."""
-    from rich.table import Table
-
+def suite_rows(evaluations: Sequence[Row]) -> list[ReportRow]:
+    """One row per transfer suite, its parts included: greedy accuracy by iteration."""
     found = {
         (row["suite"], row["iteration"]): row
         for row in evaluations
         if row["metric"] == "greedy_accuracy" and row["suite"] not in RUN_SPLITS
     }
     iterations = sorted({iteration for _, iteration in found})
-    table = Table(
-        title="Suites: greedy accuracy by iteration [95 % interval]", title_justify="left"
-    )
-    for header in ["suite", *map(str, iterations)]:
-        table.add_column(header, justify="left" if header == "suite" else "right")
-    for suite in dict.fromkeys(suite for suite, _ in found):
-        table.add_row(suite, *(_percent_with_interval(found.get((suite, i))) for i in iterations))
-    return table
+    return [
+        {"suite": suite, **{str(i): _interval(found.get((suite, i))) for i in iterations}}
+        for suite in dict.fromkeys(suite for suite, _ in found)
+    ]
 
 
-def seconds_table(stages: Sequence[Row]) -> Table:
-    """One row an iteration: seconds a stage, and the engine's speed."""
-    from rich.table import Table
+def seconds_rows(seals: Collection[Seal], timed_stages: Sequence[str]) -> list[ReportRow]:
+    """One row per iteration: seconds per stage and of all, tokens sampled and their rate.
 
-    seconds = {(row["iteration"], row["stage"]): row["seconds"] for row in stages}
-    measures = {
-        row["iteration"]: json.loads(row["measures"])
-        for row in stages
-        if row["stage"] == "generate"
-    }
-    shown = [stage for stage in _TIMED_STAGES if any(name == stage for _, name in seconds)]
-    table = Table(title="Seconds a stage", title_justify="left")
-    for header in ["iteration", *shown, "all", "tokens", "tokens/s"]:
-        table.add_column(header, justify="right")
-    for i in sorted({iteration for iteration, _ in seconds}):
-        total = sum(value for (iteration, _), value in seconds.items() if iteration == i)
-        speed = measures.get(i, {})
-        table.add_row(
-            str(i),
-            *(_number(seconds.get((i, stage)), ".1f") for stage in shown),
-            f"{total:.0f}",
-            _number(speed.get("tokens"), ",.0f"),
-            _number(speed.get("tokens_per_second"), ",.0f"),
-        )
-    return table
+    Args:
+        seals: the last seal of each stage.
+        timed_stages: stages that get a column if they are sealed, in order.
+    """
+    seconds = {seal.key: seal.seconds for seal in seals}
+    sampling = {s.iteration: dict(s.measures) for s in seals if s.table_name == SAMPLES.name}
+    shown = [stage for stage in timed_stages if any(stage == sealed for _, sealed in seconds)]
+    return [
+        {
+            "iteration": str(i),
+            **{stage: _number(seconds, (i, stage), ".1f") for stage in shown},
+            "all": f"{sum(value for (iteration, _), value in seconds.items() if iteration == i):.0f}",
+            "tokens": _number(sampling.get(i), "tokens", ",.0f"),
+            "tokens/s": _number(sampling.get(i), "tokens_per_second", ",.0f"),
+        }
+        for i in sorted({iteration for iteration, _ in seconds})
+    ]
 
 
-def as_text(table: Table, width: int = _WIDTH) -> str:
-    """A table as plain text."""
-    import io
-
-    from rich.console import Console
-
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(table)
-    return out.getvalue()
-
-
-def describe_difference(difference: Estimate) -> str:
+def describe_gain(gain: Estimate) -> str:
     """The gain over the base model in one sentence."""
     return (
-        f"Greedy test accuracy, last policy minus base, paired over {difference.n} problems: "
-        f"{100 * difference.value:+.1f} points "
-        f"(95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f})."
-    )
-
-
-def paired_verdicts(base: Verdicts, final: Verdicts, config: RunConfig) -> Estimate | None:
-    """Final minus base on the problems that both answered; None if there are none."""
-    from pipelines.metrics.estimates import paired_difference
-
-    shared = sorted(base.keys() & final.keys())
-    if not shared:
-        return None
-    return paired_difference(
-        [base[problem] for problem in shared],
-        [final[problem] for problem in shared],
-        config.evaluation.num_bootstrap,
-        (config.seed,),
+        f"Greedy test accuracy, last policy minus base, paired over {gain.n} problems: "
+        f"{100 * gain.value:+.1f} points "
+        f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
     )
 
 
 def next_commands(
     config: RunConfig, sample_id: str | None = None, mlflow_run_id: str | None = None
 ) -> list[str]:
-    """What to type next, exactly: SQL, one sample's story, MLflow, the user's own problems."""
-    restem = _program()
+    """Commands to type next: SQL, the lineage of a sample, MLflow, a run on own problems."""
+    restem = _restem_command()
     run = config.name
     query = (
         "SELECT iteration, verdict, count(*) AS samples FROM sample_verdicts "
@@ -281,76 +162,47 @@ def next_commands(
     if sample_id is not None:
         commands.append(f"{restem} explain {sample_id}")
     if config.mlflow.enabled:
-        commands.append(_to_mlflow(config.mlflow.tracking_uri, mlflow_run_id))
+        commands.append(_mlflow_command(config.mlflow.tracking_uri, mlflow_run_id))
     own = "problems.sources=[{kind: jsonl, location: problems.jsonl}]"
     commands.append(f"{restem} run configs/quickstart.yaml --name mine --set '{own}'")
     return commands
 
 
-def _to_mlflow(tracking_uri: str, run_id: str | None) -> str:
-    """How the run's own page is opened: MLflow starts on another one, which knows nothing of it."""
-    served = tracking_uri.startswith(("http://", "https://"))
-    page = f"{tracking_uri.rstrip('/') if served else _MLFLOW_HERE}/#/runs/{run_id}"
-    if served:
+def _mlflow_command(tracking_uri: str, run_id: str | None) -> str:
+    """The command that opens the run's own page: MLflow's start page does not show the run."""
+    is_server = tracking_uri.startswith(("http://", "https://"))
+    page = f"{tracking_uri.rstrip('/') if is_server else _LOCAL_MLFLOW}/#/runs/{run_id}"
+    if is_server:
         return f"open {page}" if run_id else f"open {tracking_uri}"
     return f"make mlflow   # then open {page}" if run_id else "make mlflow"
 
 
-def _program() -> str:
-    """How this environment's `restem` is typed."""
+def _restem_command() -> str:
+    """This environment's `restem`, as it is typed in the current folder."""
     if shutil.which("restem"):
         return "restem"
     here = Path(sys.executable).parent / "restem"
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
-def _difference(reader: Reader, config: RunConfig, evaluations: Sequence[Row]) -> Estimate | None:
-    iterations = [row["iteration"] for row in evaluations]
-    if not iterations or max(iterations) == 0:
+def _gain(reader: LakeReader, config: RunConfig, evaluations: Sequence[Row]) -> Estimate | None:
+    last = max((row["iteration"] for row in evaluations), default=0)
+    if last == 0:
         return None
-    base, final = (_greedy_verdicts(reader, config.name, i) for i in (0, max(iterations)))
-    return paired_verdicts(base, final, config)
+    base, final = (greedy_test_scores(reader, config.name, iteration) for iteration in (0, last))
+    return paired_gain(base, final, config.evaluation.num_bootstrap, (config.seed,))
 
 
-def _greedy_verdicts(reader: Reader, run: str, iteration: int) -> dict[str, bool]:
-    columns = ["sample_id", "problem_id", "purpose", "decoding"]
-    samples = reader.arrow("samples", run=run, iteration=iteration, columns=columns).to_pylist()
-    columns = ["sample_id", "verdict"]
-    # Those that the evaluations were made from: the difference is to fit them.
-    rewards = reader.arrow("evaluated_rewards", run=run, iteration=iteration, columns=columns)
-    verdict = {row["sample_id"]: row["verdict"] for row in rewards.to_pylist()}
-    return {
-        row["problem_id"]: verdict.get(row["sample_id"]) == CORRECT
-        for row in samples
-        if row["purpose"] == "test" and row["decoding"] == "greedy"
-    }
+def _percent(row: Row | None) -> str | None:
+    return None if row is None else f"{100 * row['value']:.1f} %"
 
 
-def _mlflow_run(reader: Reader, run: str) -> str | None:
-    ids = reader.arrow("runs", run=run, columns=["mlflow_run_id"]).column(0).to_pylist()
-    return ids[0] if ids else None
-
-
-def _a_sample(reader: Reader, run: str) -> str | None:
-    rows = reader.arrow("training_set", run=run, columns=["sample_id"]).column(0)
-    return str(rows[0].as_py()) if len(rows) else None
-
-
-def _selection_cells(chosen: Selected | None) -> tuple[str, str, str]:
-    if chosen is None:
-        return (_NONE, _NONE, _NONE)
-    return (f"{chosen.sampled:,}", f"{chosen.correct:,}", f"{chosen.kept:,}")
-
-
-def _percent(row: Row | None) -> str:
-    return _NONE if row is None else f"{100 * row['value']:.1f} %"
-
-
-def _percent_with_interval(row: Row | None) -> str:
+def _interval(row: Row | None) -> str | None:
     if row is None:
-        return _NONE
+        return None
     return f"{_percent(row)} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
 
 
-def _number(value: float | None, form: str) -> str:
-    return _NONE if value is None else format(value, form)
+def _number(values: Mapping[_Key, float] | None, key: _Key, form: str) -> str | None:
+    value = None if values is None else values.get(key)
+    return None if value is None else format(value, form)

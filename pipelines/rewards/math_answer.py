@@ -6,39 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
+from pipelines.rewards.answers.brackets import boxes
 from pipelines.rewards.answers.echo import is_echo
 from pipelines.rewards.answers.equality import clean, decide
-from pipelines.rewards.answers.extraction import (
-    FORMS,
-    WRITTEN,
-    Cut,
-    boxed,
-    boxes,
-    extract,
-    hash_mark,
-)
+from pipelines.rewards.answers.extraction import MATH_FORMS, Cut, boxed, extract, hash_mark
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
 
 VERSION = "3"
-"""Raise it with every change that can change a verdict: it tells stored verdicts apart."""
+"""Raise it with every change that can change a verdict: verdicts are stored under it."""
 
 DEFAULT_FORMS = ("boxed", "hash", "answer_is")
 REFUSE, LAST = "refuse", "last"
-_BOX = r"\boxed{"
 
 
 @dataclass(frozen=True)
 class MathAnswer:
-    """The reward of a mathematics problem with one right answer: 1 or 0.
+    """The reward of a mathematics problem with one correct answer: 1 or 0.
 
-    Judging has two steps. `glance` takes the answer out of the solution and compares text and exact
-    numbers: bounded work, safe in any process. What it cannot decide it returns as text for
-    `examine`, which asks math-verify and may hang: that is for a process that can be killed.
+    Scoring has two steps. `score_by_text` extracts the answer and compares it as text, as exact
+    numbers and by school algebra: bounded work, safe in any process. An answer that it cannot decide
+    goes to `score_symbolically`, which asks math-verify and may hang: run it in a process that can
+    be killed.
 
     Attributes:
-        forms: ways in which a solution may state its answer, the preferred first.
-        several_boxes: what to do with boxes that differ: `refuse` them, or judge the `last`, as the
+        forms: forms in which a solution may state its answer, in order of preference.
+        several_boxes: what to do with boxes that differ: `refuse` them, or score the `last`, as the
             MATH benchmark's own checker does.
     """
 
@@ -46,12 +39,12 @@ class MathAnswer:
     several_boxes: str = REFUSE
 
     def __call__(self, solution: str, reference: str) -> Verdict:
-        """Judge at once, without a deadline."""
-        seen = self.glance(solution, reference)
-        return seen if isinstance(seen, Verdict) else self.examine(seen, reference)
+        """The verdict, by both steps and without a deadline."""
+        result = self.score_by_text(solution, reference)
+        return result if isinstance(result, Verdict) else self.score_symbolically(result, reference)
 
-    def glance(self, solution: str, reference: str) -> Verdict | str:
-        """The verdict if text and numbers decide it, else the answer that is left to examine."""
+    def score_by_text(self, solution: str, reference: str) -> Verdict | str:
+        """The verdict if bounded work decides it, else the answer to `score_symbolically`."""
         wanted = reference_answer(reference)
         if not wanted:
             return Verdict(0.0, ERROR, detail="the reference is empty")
@@ -66,36 +59,41 @@ class MathAnswer:
         verdicts = [decide(answer, wanted) for answer in answers]
         if None not in verdicts:
             return _verdict_of_all(answers, [equal is True for equal in verdicts])
-        return answers[0] if len(answers) == 1 else "".join(map(_box, answers))
+        if len(answers) == 1:
+            return answers[0]
+        return "".join(rf"\boxed{{{answer}}}" for answer in answers)
 
-    def examine(self, answer: str, reference: str) -> Verdict:
-        r"""Compare an answer that `glance` left open with the reference as mathematics.
+    def score_symbolically(self, answer: str, reference: str) -> Verdict:
+        r"""The verdict on an answer that `score_by_text` returned, by math-verify.
 
-        Several answers come as a row of boxes.
+        Args:
+            answer: the answer; several as a row of `\boxed{}`.
+            reference: the problem's reference.
         """
-        from pipelines.rewards.answers.symbolic import NotMathematics
+        # It loads sympy, which takes seconds.
+        from pipelines.rewards.answers.symbolic import NotMathematics, symbolically_equal
 
-        answers = (boxes(answer) if answer.startswith(_BOX) else []) or [answer]
+        wanted = reference_answer(reference)
+        answers = (boxes(answer) if answer.startswith(r"\boxed{") else []) or [answer]
+        verdicts = []
         try:
-            equal = [self._equals(each, reference_answer(reference)) for each in answers]
+            for each in answers:
+                equal = decide(each, wanted)
+                if equal is None:
+                    equal = symbolically_equal(clean(each), clean(wanted))
+                verdicts.append(equal)
         except NotMathematics as error:
-            return Verdict(0.0, PARSE_ERROR, answers[-1], detail=f"cannot be read: {error}"[:200])
+            detail = f"cannot be read: {error}"
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - sympy raises anything; none of it means wrong
-            return Verdict(
-                0.0, PARSE_ERROR, answers[-1], detail=f"{type(error).__name__}: {error}"[:200]
-            )
-        return _verdict_of_all(answers, equal)
+            detail = f"{type(error).__name__}: {error}"
+        else:
+            return _verdict_of_all(answers, verdicts)
+        return Verdict(0.0, PARSE_ERROR, answers[-1], detail=detail[:200])
 
-    def _equals(self, answer: str, wanted: str) -> bool:
-        from pipelines.rewards.answers.symbolic import symbolically_equal
-
-        equal = decide(answer, wanted)
-        return symbolically_equal(clean(answer), clean(wanted)) if equal is None else equal
-
-    def knowing(self, verdict: Verdict, reference: str, question: str) -> Verdict:
-        """The verdict when the question is known: an answer that only repeats it is wrong."""
+    def reject_echo(self, verdict: Verdict, reference: str, question: str) -> Verdict:
+        """The verdict, or `wrong` if a correct answer only repeats the question."""
         if verdict.verdict != CORRECT or verdict.extracted is None:
             return verdict
         if not is_echo(verdict.extracted, reference_answer(reference), question):
@@ -103,14 +101,14 @@ class MathAnswer:
         return Verdict(0.0, WRONG, verdict.extracted)
 
     def warm_up(self) -> None:
-        """Load what `examine` needs."""
+        """Load what `score_symbolically` needs."""
         from pipelines.rewards.answers.symbolic import warm_up
 
         warm_up()
 
     def gold_solution(self, reference: str) -> str:
-        """The shortest solution that states the reference: the verifier must find it correct."""
-        return WRITTEN[self.forms[0]].replace("%s", reference_answer(reference))
+        """The shortest solution that states the reference: its verdict must be `correct`."""
+        return MATH_FORMS[self.forms[0]].state(reference_answer(reference))
 
 
 def math_answer(extract: Sequence[str] = DEFAULT_FORMS, several_boxes: str = REFUSE) -> MathAnswer:
@@ -119,13 +117,13 @@ def math_answer(extract: Sequence[str] = DEFAULT_FORMS, several_boxes: str = REF
     Raises:
         ConfigError: `extract` is not a list of known forms, or `several_boxes` is unknown.
     """
-    known = ", ".join(FORMS)
+    known = ", ".join(MATH_FORMS)
     if isinstance(extract, str) or not extract:
         raise ConfigError(
             f"reward.options.extract must be a list of one or more of {known}, got {extract!r}"
         )
     for form in extract:
-        if form not in FORMS:
+        if form not in MATH_FORMS:
             raise ConfigError(f"reward.options.extract must name only {known}, got {form!r}")
     if several_boxes not in (REFUSE, LAST):
         raise ConfigError(
@@ -135,7 +133,7 @@ def math_answer(extract: Sequence[str] = DEFAULT_FORMS, several_boxes: str = REF
 
 
 def reference_answer(reference: str) -> str:
-    r"""The answer in a reference: it may be bare, or a whole solution that ends in `####` or a box."""
+    r"""The answer in a reference, which may be bare or a whole solution with `####` or a box."""
     if "####" in reference:
         return (hash_mark(reference) or "").strip()
     if r"\boxed" in reference:
@@ -147,14 +145,6 @@ def _verdict_of_all(answers: list[str], equal: list[bool]) -> Verdict:
     """The verdict on a solution's final answers: correct if all are, ambiguous if they differ."""
     if all(equal):
         return Verdict(1.0, CORRECT, answers[-1])
-    if len(answers) > 1 and (any(equal) or not _all_same(answers)):
+    if any(equal) or not all(decide(answer, answers[-1]) for answer in answers[:-1]):
         return Verdict(0.0, AMBIGUOUS, " and ".join(answers))
     return Verdict(0.0, WRONG, answers[-1])
-
-
-def _all_same(answers: list[str]) -> bool:
-    return all(decide(answer, answers[-1]) for answer in answers[:-1])
-
-
-def _box(answer: str) -> str:
-    return f"{_BOX}{answer}}}"

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError
 from pipelines.rewards import exact_match, math_answer, unit_tests
@@ -24,15 +24,15 @@ from schemas.rewards import CHECKER_FAILURES, CORRECT, ERROR, PROGRAM_CHECKER_FA
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
 
-Staged = math_answer.MathAnswer | exact_match.ExactMatch
-"""Rewards that judge most solutions, or all, at a glance."""
+TextReward = math_answer.MathAnswer | exact_match.ExactMatch
+"""Rewards that score most or all solutions by comparing text, in bounded time."""
 
-_STAGED: dict[str, Callable[..., Staged]] = {
+_TEXT_REWARDS: dict[str, Callable[..., TextReward]] = {
     "math_answer": math_answer.math_answer,
     "exact_match": exact_match.exact_match,
 }
-BUILT_IN: dict[str, Callable[..., Staged | unit_tests.UnitTests]] = {
-    **_STAGED,
+BUILT_IN: dict[str, Callable[..., TextReward | unit_tests.UnitTests]] = {
+    **_TEXT_REWARDS,
     "unit_tests": unit_tests.unit_tests,
 }
 _PYTHON = "python:"
@@ -47,40 +47,43 @@ def resolve_reward(config: RewardConfig) -> RewardFunction:
     return resolve_function(config.function, reward_options(config))
 
 
-def reward_options(config: RewardConfig) -> dict[str, Any]:
-    """The options of the reward; to `unit_tests`, the limits of a verdict are two of them.
+def reward_options(config: RewardConfig) -> Mapping[str, object]:
+    """The options of the reward, which for `unit_tests` include the limits on a verdict.
 
     Raises:
         ConfigError: the limits are given as options.
     """
     if config.function != "unit_tests":
         return config.options
-    limits = {name: getattr(config, name) for name in ("timeout_seconds", "memory_limit_mb")}
+    limits = {
+        "timeout_seconds": config.timeout_seconds,
+        "memory_limit_mb": config.memory_limit_mb,
+    }
     for name in limits:
         if name in config.options:
             raise ConfigError(f"reward.options must not have {name}; set reward.{name}")
     return {**config.options, **limits}
 
 
-def resolve_function(function: str, options: Mapping[str, Any]) -> RewardFunction:
-    """`resolve_reward` for a process that has the two settings and not the configuration."""
+def resolve_function(function: str, options: Mapping[str, object]) -> RewardFunction:
+    """`resolve_reward` for a process that does not have the configuration."""
     if function in BUILT_IN:
         try:
             return BUILT_IN[function](**options)
         except TypeError as error:
             raise ConfigError(f"reward.options does not fit {function}: {error}") from None
-    return partial(_judge, _user_function(function), dict(options))
+    return partial(_score, _user_function(function), options)
 
 
-def staged_reward(config: RewardConfig) -> Staged | None:
-    """The reward that judges most solutions without a worker; None if every one needs a worker."""
-    if config.function not in _STAGED:
+def text_reward(config: RewardConfig) -> TextReward | None:
+    """The reward if it can score without a worker; None if every solution needs one."""
+    if config.function not in _TEXT_REWARDS:
         return None
-    return _STAGED[config.function](**config.options)
+    return _TEXT_REWARDS[config.function](**config.options)
 
 
 def checker_failures(config: RewardConfig) -> tuple[str, ...]:
-    """Verdicts of the reward that say that it failed, not the solution."""
+    """Verdicts of the reward which mean that the reward failed, not the solution."""
     return PROGRAM_CHECKER_FAILURES if config.function == "unit_tests" else CHECKER_FAILURES
 
 
@@ -90,27 +93,25 @@ def verifier_name(config: RewardConfig) -> str:
 
 
 def verifier_version(config: RewardConfig) -> str:
-    """What tells verdicts of one code and one set of options from those of another.
+    """Verifier version: version of the code, versions of its dependencies, hash of the options.
 
-    A built-in's is its own version and that of math-verify, or of the Python that runs programs; a
-    user function's is a hash of its file.
+    For a user's function, the version of the code is a hash of its file.
 
     Raises:
         ConfigError: the function's module cannot be found.
     """
     options = _digest(json.dumps(reward_options(config), sort_keys=True, default=str).encode())
     if config.function == "exact_match":
-        return f"{exact_match.EXACT_MATCH_VERSION}+{options}"
+        return f"{exact_match.VERSION}+{options}"
     if config.function == "unit_tests":
         return f"{unit_tests.VERSION}+python-{platform.python_version()}+{options}"
     if config.function in BUILT_IN:
         return f"{math_answer.VERSION}+math-verify-{version('math-verify')}+{options}"
-    module, _ = _split(config.function)
-    return f"{_digest(_source(config.function, module))}+{options}"
+    return f"{_digest(_source(config.function))}+{options}"
 
 
 def as_verdict(returned: object) -> Verdict:
-    """What a user's function returned, as a verdict: a positive reward is `correct`."""
+    """The value that a user's function returned, as a verdict: a positive reward is `correct`."""
     if isinstance(returned, Verdict):
         return returned if math.isfinite(returned.reward) else _not_a_reward(returned.reward)
     if not isinstance(returned, Real) or not math.isfinite(returned):
@@ -119,20 +120,19 @@ def as_verdict(returned: object) -> Verdict:
     return Verdict(reward, CORRECT if reward > 0 else WRONG)
 
 
-def _judge(
-    function: Callable[..., object], options: dict[str, Any], solution: str, reference: str
+def _score(
+    function: Callable[..., object], options: Mapping[str, object], solution: str, reference: str
 ) -> Verdict:
     try:
         return as_verdict(function(solution, reference, **options))
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - a user's code raises anything; the row says what
+    except Exception as error:  # noqa: BLE001 - a user's code may raise anything; the row says what
         return Verdict(0.0, ERROR, detail=f"raised {type(error).__name__}: {error}"[:200])
 
 
 def _not_a_reward(returned: object) -> Verdict:
-    shown = repr(returned)[:80]
-    kind = type(returned).__name__
+    shown, kind = repr(returned)[:80], type(returned).__name__
     return Verdict(
         0.0,
         ERROR,
@@ -152,7 +152,7 @@ def _split(function: str) -> tuple[str, str]:
 
 def _user_function(function: str) -> Callable[..., object]:
     module_name, name = _split(function)
-    with_current_folder()
+    _add_current_folder()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # noqa: BLE001 - importing runs the user's code
@@ -162,27 +162,17 @@ def _user_function(function: str) -> Callable[..., object]:
         ) from None
     found = getattr(module, name, None)
     if not callable(found):
+        others = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise ConfigError(
-            f"reward.function {function!r} must name a function of {module_name}, "
-            f"which has no function {name!r}; it has {_functions_of(module)}"
+            f"reward.function {function!r} must name a function of {module_name}, which has no "
+            f"function {name!r}; it has {', '.join(sorted(others)[:10]) or 'none'}"
         )
     return found
 
 
-def with_current_folder() -> None:
-    """Let the user's modules be found beside the place where the command was given."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-
-
-def _functions_of(module: object) -> str:
-    names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
-    return ", ".join(sorted(names)[:10]) or "none"
-
-
-def _source(function: str, module: str) -> bytes:
-    with_current_folder()
+def _source(function: str) -> bytes:
+    module, _ = _split(function)
+    _add_current_folder()
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -194,6 +184,13 @@ def _source(function: str, module: str) -> bytes:
         )
     origin = Path(spec.origin)
     return origin.read_bytes() if origin.is_file() else spec.origin.encode()
+
+
+def _add_current_folder() -> None:
+    """Put the current folder on the module search path, for the user's modules."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _digest(content: bytes) -> str:

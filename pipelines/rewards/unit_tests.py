@@ -1,42 +1,24 @@
-"""`unit_tests`: does the solution's program pass the reference's tests?"""
+"""`unit_tests`: whether the solution's program passes the reference's tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from pipelines.errors import ConfigError, InputError
-from pipelines.rewards.programs.check import (
-    Outcome,
-    Sandboxes,
-    call_function,
-    run_on_inputs,
-    run_tests,
-    run_together,
-)
-from pipelines.rewards.programs.references import (
-    Asserts,
-    Calls,
-    Check,
-    InputOutput,
-    Tests,
-    read_tests,
-)
-from pipelines.rewards.programs.solutions import (
-    complete_prompt,
-    ending_at_return,
-    find_program,
-    parses,
-)
+from pipelines.rewards.programs.read_tests import Asserts, Calls, Check, Tests, read_tests
+from pipelines.rewards.programs.run_tests import Sandboxes, run_tests
+from pipelines.rewards.programs.solutions import complete_prompt, find_program, parses
+from pipelines.rewards.sandbox.isolation import Limits
 from pipelines.rewards.sandbox.launch import AUTO, choose
-from pipelines.rewards.sandbox.sandbox import Limits, Sandbox
+from pipelines.rewards.sandbox.sandbox import Sandbox
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import CORRECT, ERROR, NO_ANSWER, WRONG
 
 VERSION = "1"
-"""Raise it with every change that can change a verdict: it tells stored verdicts apart."""
+"""Increment it with every change that can change a verdict: it is part of the verifier version."""
 
 _PROGRAMS_SHARE = 0.9
-"""Of the time for a verdict, what the program gets: a late program must not cost its worker."""
+"""The program's share of the time for a verdict, so that a late program does not cost its worker."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +28,7 @@ class UnitTests:
     Attributes:
         limits: what a program may use; the time is for all of its tests together.
         sandboxes: where programs and tests run; started when first used.
-        challenge_tests: whether MBPP's `challenge_test_list` has to pass too.
+        challenge_tests: whether MBPP's `challenge_test_list` must pass too.
     """
 
     limits: Limits
@@ -54,53 +36,37 @@ class UnitTests:
     challenge_tests: bool = False
 
     def __call__(self, solution: str, reference: str) -> Verdict:
-        """Judge a solution. A reference that cannot be read is an `error` that names the field."""
+        """Score a solution. A reference that cannot be read is an `error` that names the field."""
         try:
-            tests = self.read(reference)
+            tests = read_tests(reference, self.challenge_tests)
         except InputError as error:
             return Verdict(0.0, ERROR, detail=str(error))
         program = _program(solution, tests)
         if program is None:
             return Verdict(0.0, NO_ANSWER)
-        outcome = self._run(program, tests) if parses(program) else Outcome(WRONG)
+        if not parses(program):
+            return Verdict(0.0, WRONG, program)
+        outcome = run_tests(self.sandboxes, program, tests, self.limits)
         reward = float(outcome.verdict == CORRECT)
         return Verdict(reward, outcome.verdict, program, outcome.detail)
 
-    def read(self, reference: str) -> Tests:
-        """The tests of a reference.
-
-        Raises:
-            InputError: a field breaks its rule.
-        """
-        return read_tests(reference, self.challenge_tests)
-
     def can_read(self, reference: str) -> bool:
-        """Whether a reference holds tests."""
+        """Whether the tests of a reference can be read."""
         try:
-            self.read(reference)
+            read_tests(reference, self.challenge_tests)
         except InputError:
             return False
         return True
 
     def warm_up(self) -> None:
-        """Start the sandboxes, so that no solution's time pays for it."""
-        check = {"prompt": "def f():", "test": "def check(f):\n    f()", "entry_point": "f"}
-        run_tests(self.sandboxes, "def f(): pass", Check(**check), self.limits)
+        """Start the sandboxes, so that their start does not count as a solution's time."""
+        check = Check(prompt="def f():", test="def check(f):\n    f()", entry_point="f")
+        run_tests(self.sandboxes, "def f(): pass", check, self.limits)
 
     def close(self) -> None:
         """End the sandboxes."""
         for sandbox in self.sandboxes:
             sandbox.close()
-
-    def _run(self, program: str, tests: Tests) -> Outcome:
-        if isinstance(tests, InputOutput):
-            program = ending_at_return(program) if tests.by_line else program
-            return run_on_inputs(self.sandboxes, program, tests, self.limits)
-        if isinstance(tests, Calls):
-            return call_function(self.sandboxes, program, tests, self.limits)
-        if isinstance(tests, Asserts) and tests.together:
-            return run_together(self.sandboxes, program, tests, self.limits)
-        return run_tests(self.sandboxes, program, tests, self.limits)
 
 
 def unit_tests(
@@ -113,14 +79,14 @@ def unit_tests(
     """The reward for `reward.options`.
 
     Args:
-        sandbox: `auto` (bubblewrap, else Linux namespaces), one of the two, or `none`: no isolation.
+        sandbox: `auto` (bubblewrap, else namespaces), `bubblewrap`, `namespaces`, or `none`.
         timeout_seconds: longest time for a verdict; default: `reward.timeout_seconds`.
         memory_limit_mb: address space of a program; default: `reward.memory_limit_mb`.
-        challenge_tests: use MBPP's `challenge_test_list` too.
+        challenge_tests: whether MBPP's `challenge_test_list` must pass too.
 
     Raises:
         ConfigError: an option breaks its rule.
-        MachineError: the sandbox asked for does not work on this machine.
+        MachineError: this kind of sandbox does not work on this machine.
     """
     if not 0 < timeout_seconds < float("inf"):
         raise ConfigError(f"reward.options.timeout_seconds must be > 0, got {timeout_seconds}")

@@ -1,4 +1,4 @@
-"""What a reward function says of a solution."""
+"""The verdict of a reward function on a solution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Verdict:
     verdict: str
     extracted: str | None = None
     detail: str | None = None
-    """What went wrong in the checker, for the log; not stored."""
+    """What failed in the checker, for the log; not stored."""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
-from pipelines.results.report import Reader, Row
 from schemas.problems import TRAIN
 
+if TYPE_CHECKING:
+    from pipelines.lake.reader import LakeReader
 
-def sample_table(reader: Reader, config: RunConfig, num_problems: int = 20) -> list[dict[str, Any]]:
-    """The best and the worst solution of some training problems, of the last E-step.
 
-    Problems that were solved sometimes come first: there the two differ.
+def sample_table(
+    reader: LakeReader, config: RunConfig, num_problems: int = 20
+) -> list[dict[str, str]]:
+    """The best and the worst solution of some training problems, from the last E-step.
+
+    Problems that were solved sometimes come first: only there do the two differ in reward.
     """
-    columns = ["problem_id", "question", "reference", "purpose", "reward", "verdict", "solution"]
-    iteration = config.num_iterations - 1
-    rows = reader.arrow(
-        "sample_verdicts", run=config.name, iteration=iteration, columns=columns
-    ).to_pylist()
-    drawn = sorted((row for row in rows if row["purpose"] == TRAIN), key=_best_first)
+    drawn = reader.rows(
+        "SELECT problem_id, question, reference, reward, verdict, solution FROM sample_verdicts "
+        f"WHERE purpose = '{TRAIN}' AND iteration = {config.num_iterations - 1} "
+        "ORDER BY problem_id, reward DESC, solution",
+        config.name,
+    )
     pairs = [
-        (group[0], group[-1])
-        for _, problem in groupby(drawn, key=lambda row: row["problem_id"])
-        for group in [list(problem)]
+        (samples[0], samples[-1])
+        for _, group in groupby(drawn, key=lambda row: row["problem_id"])
+        for samples in [list(group)]
     ]
     pairs.sort(key=lambda pair: pair[0]["reward"] == pair[1]["reward"])
-    return [_pair(*pair) for pair in pairs[:num_problems]]
+    return [
+        {
+            "problem": best["question"],
+            "reference": best["reference"],
+            "best_solution": best["solution"].strip(),
+            "best_verdict": best["verdict"],
+            "worst_solution": worst["solution"].strip(),
+            "worst_verdict": worst["verdict"],
+        }
+        for best, worst in pairs[:num_problems]
+    ]
 
 
-def checks_file(reader: Reader, config: RunConfig) -> Path:
+def checks_file(reader: LakeReader, config: RunConfig) -> Path:
     """The run's checks as a CSV file in its folder."""
     from pyarrow import csv
 
@@ -39,18 +53,3 @@ def checks_file(reader: Reader, config: RunConfig) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     csv.write_csv(reader.arrow("checks", run=config.name), path)
     return path
-
-
-def _best_first(row: Row) -> tuple[str, float, str]:
-    return (row["problem_id"], -row["reward"], row["solution"])
-
-
-def _pair(best: Row, worst: Row) -> dict[str, Any]:
-    return {
-        "problem": best["question"],
-        "reference": best["reference"],
-        "best_solution": best["solution"].strip(),
-        "best_verdict": best["verdict"],
-        "worst_solution": worst["solution"].strip(),
-        "worst_verdict": worst["verdict"],
-    }

@@ -1,33 +1,38 @@
-"""The gate of a run: what each table's suite must be told, found in the run's other tables.
+"""The gate of a run, and the figures from other tables that the expectations of a table need.
 
-`expectations/` says what must hold; this module finds the figures that lie outside the table that
-is checked: how many rows its inputs call for, which rows of two tables do not meet.
+`expectations/` says what must hold; this module computes the figures that lie outside the checked
+table: the number of rows its inputs call for, rows of two tables without a match.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from expectations.contamination import contaminated_suites
 from expectations.context import Context
+from expectations.question_key import question_key
 from expectations.rule import Found
 from pipelines.config import RunConfig
 from pipelines.config.suites import by_hand, rewards_by_suite
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.rewards.references import verify_references
+from pipelines.rewards.references import failing_references
 from pipelines.rewards.resolve import checker_failures
+from pipelines.runtime.hardware import usable_cores
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
-from schemas.prompts import question_of
+from schemas.problems import TRAIN
 from schemas.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame
 
-    from expectations.report import Report
+    from expectations.check_result import CheckedTable
+
+    Rows: TypeAlias = pa.Table | DataFrame
 
 _NUM_EXAMPLES = 5
 _TRAIN = "purpose = 'train' AND decoding = 'sample'"
@@ -46,14 +51,14 @@ class ExpectationGate:
         gate.warm_up()
 
     def check(
-        self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]
-    ) -> Report:
+        self, table: Table, iteration: int, rows: Rows, inputs: Sequence[TableSnapshot]
+    ) -> CheckedTable:
         """See pipelines.lake.lake.Gate."""
         from expectations import data_docs, gate
 
         context = self._context(table, iteration, rows, inputs)
         report = gate.check(table, rows, context, iteration)
-        data_docs.keep(report, self._config.folder)
+        data_docs.save_validation(report, self._config.folder)
         return report
 
     def write_data_docs(self) -> None:
@@ -63,7 +68,7 @@ class ExpectationGate:
         data_docs.write_data_docs(self._config.folder)
 
     def _context(
-        self, table: Table, iteration: int, rows: Any, inputs: Sequence[TableSnapshot]
+        self, table: Table, iteration: int, rows: Rows, inputs: Sequence[TableSnapshot]
     ) -> Context:
         make = _CONTEXTS.get(table.name)
         if make is None:
@@ -74,7 +79,7 @@ class ExpectationGate:
 Inputs = dict[str, TableSnapshot]
 
 
-def _problems(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+def _problems(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     problems = _to_pylist(rows, ["source_row", "split", "question", "reference", "solution"])
     own, graded = rewards_by_suite(config), by_hand(config)
     judged: dict[str, list[dict[str, Any]]] = {}
@@ -84,12 +89,12 @@ def _problems(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> C
     refused = [
         dict(row)
         for split, asked in judged.items()
-        for row in verify_references(own.get(split, config.reward), asked)
+        for row in failing_references(own.get(split, config.reward), asked, usable_cores())
     ]
     return Context(refused_references=_found(refused))
 
 
-def _contamination(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+def _contamination(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     limits = config.problems.contamination
     if limits is None:
         return Context()
@@ -98,7 +103,7 @@ def _contamination(config: RunConfig, iteration: int, rows: Any, inputs: Inputs)
     long = {
         (hit["suite"], hit["problem_id"]) for hit in hits if hit["shared_words"] >= limits.words
     }
-    sizes = Counter(inputs["problems"].arrow(["split"]).column("split").to_pylist())
+    sizes = Counter(row["split"] for row in inputs["problems"].arrow(["split"]).to_pylist())
     shared = Counter(suite for suite, _ in long)
     shares = {suite: (shared[suite], size) for suite, size in sizes.items()}
     return Context(
@@ -108,15 +113,15 @@ def _contamination(config: RunConfig, iteration: int, rows: Any, inputs: Inputs)
     )
 
 
-def _samples(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
-    asked = inputs["prompts"].arrow(["num_samples"]).column("num_samples")
+def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
+    asked = inputs["prompts"].arrow(["num_samples"]).to_pylist()
     return Context(
-        expected_rows=sum(asked.to_pylist()),
+        expected_rows=sum(row["num_samples"] for row in asked),
         last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration),
     )
 
 
-def _rewards(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     drawn = inputs["samples"].arrow(["sample_id", "purpose"])
     drawn = _without(drawn, "purpose", by_hand(config))
     judged = _to_arrow(rows, ["sample_id"])
@@ -129,7 +134,7 @@ def _rewards(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Co
     )
 
 
-def _selections(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
+def _selections(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     samples = inputs["samples"]
     share = None
     if iteration > 1:
@@ -139,19 +144,18 @@ def _selections(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) ->
     return Context(expected_rows=samples.count(_TRAIN), last_accepted_share=share)
 
 
-def _training_set(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) -> Context:
-    asked = inputs["prompts"].arrow(
-        ["problem_id", "text", "num_shared_chars"], "purpose <> 'train'"
-    )
-    held_out = asked.to_pylist()
-    ids = {row["problem_id"] for row in held_out}
-    questions = {_question(row["text"], row) for row in held_out}
-    trained = _to_pylist(rows, ["sample_id", "problem_id", "prompt", "num_shared_chars"])
-    by_id = [row for row in trained if row["problem_id"] in ids]
+def _training_set(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
+    asked = inputs["prompts"].arrow(["problem_id", "purpose", "question"]).to_pylist()
+    question_of = {row["problem_id"]: question_key(row["question"]) for row in asked}
+    held_out = {row["problem_id"] for row in asked if row["purpose"] != TRAIN}
+    held_out_questions = {question_of[problem] for problem in held_out}
+    trained = _to_pylist(rows, ["sample_id", "problem_id", "prompt"])
+    by_id = [row for row in trained if row["problem_id"] in held_out]
     by_text = [
         row
         for row in trained
-        if row["problem_id"] not in ids and _question(row["prompt"], row) in questions
+        if row["problem_id"] not in held_out
+        and question_of.get(row["problem_id"]) in held_out_questions
     ]
     return Context(
         cutoff=config.curate.cutoff,
@@ -161,7 +165,7 @@ def _training_set(config: RunConfig, iteration: int, rows: Any, inputs: Inputs) 
     )
 
 
-_CONTEXTS: dict[str, Callable[[RunConfig, int, Any, Inputs], Context]] = {
+_CONTEXTS: dict[str, Callable[[RunConfig, int, Rows, Inputs], Context]] = {
     PROBLEMS.name: _problems,
     CONTAMINATION.name: _contamination,
     SAMPLES.name: _samples,
@@ -169,11 +173,6 @@ _CONTEXTS: dict[str, Callable[[RunConfig, int, Any, Inputs], Context]] = {
     SELECTIONS.name: _selections,
     TRAINING_SET.name: _training_set,
 }
-
-
-def _question(prompt: str, row: dict[str, Any]) -> str:
-    """What the prompt asks behind the shared exemplars, its case and white space folded."""
-    return " ".join(question_of(prompt, row["num_shared_chars"]).lower().split())
 
 
 def _last_mean_tokens(table: Table, beside: TableSnapshot, iteration: int) -> float | None:
@@ -208,12 +207,12 @@ def _without(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=absent)))
 
 
-def _to_arrow(rows: Any, names: list[str]) -> pa.Table:
+def _to_arrow(rows: Rows, names: list[str]) -> pa.Table:
     import pyarrow as pa
 
     return rows.select(names) if isinstance(rows, pa.Table) else rows.select(*names).toArrow()
 
 
-def _to_pylist(rows: Any, names: list[str]) -> list[dict[str, Any]]:
+def _to_pylist(rows: Rows, names: list[str]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = _to_arrow(rows, names).to_pylist()
     return made

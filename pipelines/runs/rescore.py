@@ -1,56 +1,44 @@
-"""Rescore: stored samples judged again by a new version of their verifier; no engine, no GPU.
+"""Rescore: score stored samples again with a new version of their verifier; no engine, no GPU.
 
 The new verdicts are a new attempt of the `score` stage: one commit replaces an iteration's rows in
-`rewards`, and the version before stays readable. What was made from it is not made again.
-`selections`, `training_set`, `policies` and `evaluations` that are sealed stay pinned to the version
-that they read, which their seals name; this module says what would be different in them.
+`rewards`, and the version before stays readable. What was made from it is not made again: sealed
+`selections`, `training_set`, `policies` and `evaluations` stay pinned to the version that they read,
+which their seals name; this module reports what would be different in them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
 from pipelines.errors import LakeError
+from pipelines.lake.lake import Lake
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.runtime.progress import Progress
-from pipelines.scoring.shares import Only, Share, add_measures, shares_of
-from pipelines.stage import ArrowStage, Snapshot
-from pipelines.stages.curate import select_samples
-from pipelines.stages.score import Verifier, scored_chunks, to_score
+from pipelines.scoring.score_chunks import Verifier, scored_chunks, to_score
+from pipelines.scoring.shares import FilteredSnapshot, Share, shares_of
+from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
+from pipelines.stages.select_samples import select_samples
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS
 from schemas.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import SparkSession
+
+    from pipelines.lake.query_results import Row
 
 EXAMPLES = 3
 """Examples kept of each change."""
 _REWARD = ("sample_id", "reward")
-Row = dict[str, Any]
-Judges = list[tuple[Share, Verifier]]
-"""The samples parted by who judges them."""
-
-
-class SealedTables(Protocol):
-    """A run's tables: `pipelines.lake.lake.Lake`."""
-
-    def sealed(self, table: Table, iteration: int, stage: str) -> TableSnapshot | None:
-        """A stage's table at its sealed version; None if it is not sealed."""
-
-    def remake(
-        self, table: Table, iteration: int, stage: ArrowStage, *inputs: TableSnapshot
-    ) -> TableSnapshot:
-        """A new attempt of a sealed stage."""
+Verifiers = list[tuple[Share, Verifier]]
+"""The samples divided by the verifier that scores them."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Samples whose verdict went from one to another, with a few of them."""
+    """Samples whose verdict changed from one to another, with some examples."""
 
     before: str
     after: str
@@ -61,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class TrainingSetChange:
-    """What the next training set would gain and lose, were it selected by the new verdicts."""
+    """Rows that the next training set would gain and lose if it were selected by the new verdicts."""
 
     iteration: int
     kept: int
@@ -75,7 +63,7 @@ class TrainingSetChange:
 
 @dataclass(frozen=True)
 class Rescored:
-    """One iteration's verdicts by the version before and by the new one."""
+    """One iteration's verdicts by the old and the new version of the verifier."""
 
     iteration: int
     num_samples: int
@@ -92,35 +80,32 @@ class Rescored:
 
 @dataclass(frozen=True)
 class Rescorer:
-    """Judges a run's stored samples again.
+    """Scores a run's stored samples again.
 
     Args:
         config: the run's.
         lake: its tables.
-        progress: told the samples scored.
-        spark: the session in which a selection is made again; asked for only if a reward changed.
-        start_ray: connects to Ray; called if the samples are many.
+        context: progress; Ray if the samples are many; Spark if a reward changed and the selection
+            is made again.
     """
 
     config: RunConfig
-    lake: SealedTables
-    progress: Progress
-    spark: Callable[[], SparkSession]
-    start_ray: Callable[[], None]
+    lake: Lake
+    context: StageContext
 
     def rescore(self, *, dry_run: bool) -> Iterator[Rescored]:
-        """Every scored iteration that the verifier's present version did not judge, one at a time.
+        """Every scored iteration whose verdicts are not the verifier's current version's, one by one.
 
         Args:
             dry_run: only compare; nothing is written.
 
         Raises:
-            ConfigError: the reward cannot be used any more.
+            ConfigError: the reward can no longer be used.
             LakeError: no iteration of the run is scored.
             ExpectationsFailed: the new verdicts break a critical expectation; they are not
                 committed, and the version before stays the one that readers see.
         """
-        judges = judges_of(self.config)
+        verifiers = verifiers_of(self.config)
         iterations = range(self.config.num_iterations + 1)
         scored = [i for i in iterations if self.lake.sealed(REWARDS, i, "score") is not None]
         if not scored:
@@ -129,28 +114,28 @@ class Rescorer:
                 "let `restem run` or `restem stage score` finish one first"
             )
         for iteration in scored:
-            if not _is_of(self._sealed(REWARDS, iteration, "score"), judges):
-                yield self._rescore(iteration, judges, dry_run=dry_run)
+            if not _is_of(self._sealed(REWARDS, iteration, "score"), verifiers):
+                yield self._rescore(iteration, verifiers, dry_run=dry_run)
 
-    def _rescore(self, iteration: int, judges: Judges, *, dry_run: bool) -> Rescored:
+    def _rescore(self, iteration: int, verifiers: Verifiers, *, dry_run: bool) -> Rescored:
         before = self._sealed(REWARDS, iteration, "score")
         samples = self._sealed(SAMPLES, iteration, "generate")
         prompts = self._sealed(PROMPTS, iteration, "render")
-        stage = rescoring(judges, self.progress, self.start_ray)
+        stage = rescoring(verifiers)
         after: TableSnapshot | None = None
         if dry_run:
-            verdicts = stage.function(samples, prompts)
+            verdicts = stage.function(self.context, samples, prompts)
         else:
-            after = self.lake.remake(REWARDS, iteration, stage, samples, prompts)
-            while not _is_of(after, judges):  # what was sealed is an attempt that had been killed
-                after = self.lake.remake(REWARDS, iteration, stage, samples, prompts)
+            after = self.lake.remake(stage, iteration, samples, prompts)
+            while not _is_of(after, verifiers):  # a killed attempt was sealed first
+                after = self.lake.remake(stage, iteration, samples, prompts)
             verdicts = after.arrow()
         moved = moved_verdicts(before.arrow(), verdicts)
         return Rescored(
             iteration=iteration,
             num_samples=verdicts.num_rows,
             versions_before=_versions(before),
-            version=", ".join(sorted({verifier.version for _, verifier in judges})),
+            version=", ".join(sorted({verifier.version for _, verifier in verifiers})),
             table_before=before.version,
             table_after=None if after is None else after.version,
             changes=self._changes(moved, samples, prompts),
@@ -197,12 +182,14 @@ class Rescorer:
         )
 
     def _select(self, samples: TableSnapshot, verdicts: pa.Table) -> list[Row]:
-        """What the `select` stage keeps of the new verdicts: its own function, in Spark."""
-        session = self.spark()
-        judged = session.createDataFrame(verdicts.select(["sample_id", "reward", "verdict"]))
-        select = select_samples(self.config.curate, self.config.seed).function
-        selected = select(samples.spark(session), judged).where("kept").orderBy("sample_id")
-        rows: list[Row] = selected.select("sample_id", "problem_id", "reward").toArrow().to_pylist()
+        """The samples that the `select` stage would keep by the new verdicts."""
+        session = self.context.engines.spark()
+        scored = session.createDataFrame(verdicts.select(["sample_id", "reward", "verdict"]))
+        selected = select_samples(
+            samples.spark(session), scored, self.config.curate, self.config.seed
+        )
+        kept = selected.where("kept").orderBy("sample_id")
+        rows: list[Row] = kept.select("sample_id", "problem_id", "reward").toArrow().to_pylist()
         return rows
 
     def _sealed(self, table: Table, iteration: int, stage: str) -> TableSnapshot:
@@ -211,36 +198,39 @@ class Rescorer:
         return found
 
 
-def judges_of(config: RunConfig) -> Judges:
-    """The run's verifier, and those of suites with a reward of their own, each with its share.
+def verifiers_of(config: RunConfig) -> Verifiers:
+    """The verifiers of the run and of suites with a reward of their own, each with its samples.
 
     Raises:
-        ConfigError: a reward cannot be used any more.
+        ConfigError: a reward can no longer be used.
     """
-    return [(share, Verifier.of(share.config.reward)) for share in shares_of(config)]
+    return [(share, Verifier.of(share.reward)) for share in shares_of(config)]
 
 
-def rescoring(judges: Judges, progress: Progress, start_ray: Callable[[], None]) -> ArrowStage:
+def rescoring(verifiers: Verifiers) -> ArrowStage:
     """The `score` stage over all samples of an iteration, its verdicts in memory.
 
     They are committed at once, so that no reader sees two versions of a verifier side by side: a
-    few hundred bytes a sample in the driver's memory.
+    few hundred bytes per sample in the driver's memory.
     """
-    measures: dict[str, float] = {}
 
-    def give_verdicts(samples: Snapshot, prompts: Snapshot) -> pa.Table:
+    def score_again(context: StageContext, samples: Snapshot, prompts: Snapshot) -> pa.Table:
         import pyarrow as pa
 
         made = []
-        for share, verifier in judges:
-            own: dict[str, float] = {}
-            rows = to_score(Only(samples, share.condition), prompts)
-            chunks = scored_chunks(rows, verifier, _as_it_is, progress, own, start_ray, share.task)
+        for share, verifier in verifiers:
+            rows = to_score(FilteredSnapshot(samples, share.condition), prompts)
+            chunks = scored_chunks(rows, verifier, _unchanged, context, share.task)
             made += [chunk.made for chunk in chunks]
-            add_measures(measures, own)
         return pa.concat_tables(made)
 
-    return ArrowStage("score", give_verdicts, measures)
+    return ArrowStage(
+        name="score",
+        table=REWARDS,
+        reads=(SAMPLES, PROMPTS),
+        function=score_again,
+        engine=Engine.RAY,
+    )
 
 
 def moved_verdicts(before: pa.Table, after: pa.Table) -> list[Row]:
@@ -280,18 +270,19 @@ def moved_verdicts(before: pa.Table, after: pa.Table) -> list[Row]:
     return sorted(rows, key=lambda row: str(row["sample_id"]))
 
 
-def _as_it_is(rows: pa.Table) -> pa.Table:
+def _unchanged(rows: pa.Table) -> pa.Table:
     return rows
 
 
 def _versions(rewards: TableSnapshot) -> list[str]:
-    return sorted(set(rewards.arrow(["verifier_version"])["verifier_version"].to_pylist()))
+    rows = rewards.arrow(["verifier_version"]).to_pylist()
+    return sorted({row["verifier_version"] for row in rows})
 
 
-def _is_of(rewards: TableSnapshot, judges: Judges) -> bool:
+def _is_of(rewards: TableSnapshot, verifiers: Verifiers) -> bool:
     names = rewards.arrow(["verifier", "verifier_version"]).to_pylist()
     given = {(row["verifier"], row["verifier_version"]) for row in names}
-    return given <= {(verifier.name, verifier.version) for _, verifier in judges}
+    return given <= {(verifier.name, verifier.version) for _, verifier in verifiers}
 
 
 def _kind(row: Row) -> tuple[str, str]:

@@ -1,110 +1,77 @@
-"""Named stages of a run by themselves: the same loop, stopped after the last that was asked for.
+"""Some stages of a run as a job of their own.
 
-For clusters where stages are jobs of their own (`spark-submit` for the relational ones, `ray job
-submit` for the others). What they need is whatever the loop would have made before them.
+For clusters on which the relational stages are submitted to Spark (`spark-submit`) and the others to
+Ray (`ray job submit`). Their inputs must be sealed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, LakeError
 from pipelines.lake.lake import Lake
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.rest_em import rest_em
-from pipelines.runs.plan import plan
-from pipelines.stage import STAGE_NAMES, Stage
-from pipelines.stages.binding import Stages
-from schemas import CONTAMINATION, EVALUATIONS
-from schemas.table import Table
-
-SPARK_STAGES = frozenset({"ingest", "contamination", "render", "evaluate", "select", "curate"})
-
-StageOf = tuple[int, str]
-"""(iteration, stage)."""
+from pipelines.runs.steps import Step, all_stage_names, steps_of
 
 
-def named_stages(names: str, iteration: int, config: RunConfig) -> list[StageOf]:
-    """Read which stages are meant, and put them in the loop's order.
+def named_steps(names: str, iteration: int, config: RunConfig) -> list[Step]:
+    """The steps that are named, in the order of the loop.
 
     Args:
-        names: stages with commas between them; one may say its own iteration, as in
-            `evaluate,select@1,curate@1`.
-        iteration: that of the names that say none.
-        config: the run whose stages they are.
+        names: stage names separated by commas, each with an iteration of its own if it is not
+            `iteration`: `evaluate,select@1,curate@1`.
+        iteration: that of the names without one.
+        config: the run's.
 
     Raises:
         ConfigError: the run has no such stage in that iteration.
     """
-    stages = [(planned.iteration, planned.stage) for planned in plan(config)]
-    wanted = {_stage_of(name.strip(), iteration, stages) for name in names.split(",")}
-    return [stage for stage in stages if stage in wanted]
+    steps = steps_of(config)
+    wanted = {_key(name.strip(), iteration, steps) for name in names.split(",")}
+    return [step for step in steps if step.key in wanted]
 
 
-def _stage_of(text: str, iteration: int, stages: Sequence[StageOf]) -> StageOf:
+def _key(text: str, iteration: int, steps: Sequence[Step]) -> tuple[int, str]:
     name, has_own, own = text.partition("@")
-    if name not in STAGE_NAMES:
-        raise ConfigError(f"stage must be one of {', '.join(STAGE_NAMES)}, got {name!r}")
+    known = all_stage_names()
+    if name not in known:
+        raise ConfigError(f"stage must be one of {', '.join(known)}, got {name!r}")
     if has_own and not own.isdecimal():
         raise ConfigError(f"stage {text!r}: after @ comes an iteration, such as {name}@1")
-    stage = (int(own) if has_own else iteration, name)
-    if stage not in stages:
-        having = ", ".join(str(t) for t, other in stages if other == name)
+    key = (int(own) if has_own else iteration, name)
+    if key not in [step.key for step in steps]:
+        having = ", ".join(str(step.iteration) for step in steps if step.stage.name == name)
         there = f"it has it in {having}" if having else "its file asks for none"
-        raise ConfigError(f"the run has no stage {name!r} in iteration {stage[0]}; {there}")
-    return stage
+        raise ConfigError(f"the run has no stage {name!r} in iteration {key[0]}; {there}")
+    return key
 
 
-def run_named_stages(
-    lake: Lake, stages: Stages, wanted: Sequence[StageOf], num_iterations: int
-) -> None:
-    """Make the tables of the wanted stages, in the loop's order; what is sealed is left alone.
+def run_steps(lake: Lake, steps: Sequence[Step]) -> None:
+    """Make the tables of some steps; those that are sealed already are left alone.
 
     Raises:
-        LakeError: another stage that they need is not sealed.
+        LakeError: a step that they need, directly or not, is not sealed.
     """
-    door = _LakeOfSome(lake, list(wanted))
-    try:
-        rest_em(door, stages, num_iterations)
-    except _Done:
-        return
+    _require_inputs(lake, steps)
+    made: dict[tuple[int, str], TableSnapshot] = {}
+    for step in steps:
+        inputs = [made.get(source.key) or _sealed(lake, source) for source in step.inputs]
+        made[step.key] = lake.materialize(step.stage, step.iteration, *inputs)
 
 
-class _Done(Exception):
-    """Ends the loop after the last stage that was asked for."""
+def _require_inputs(lake: Lake, steps: Sequence[Step]) -> None:
+    for step in steps:
+        for source in step.ancestors():
+            if source not in steps and not lake.is_sealed(*source.key):
+                raise LakeError(
+                    f"stage {step.stage.name!r} of iteration {step.iteration} needs stage "
+                    f"{source.stage.name!r} of iteration {source.iteration} first; run that, or "
+                    "`restem run` for all"
+                )
 
 
-@dataclass
-class _LakeOfSome:
-    """A lake that makes the tables of the wanted stages and only looks up the others."""
-
-    lake: Lake
-    wanted: list[StageOf]
-    """Those still to be made."""
-
-    def materialize(
-        self, table: Table, iteration: int, stage: Stage, *inputs: TableSnapshot
-    ) -> TableSnapshot:
-        """As Lake.materialize, for the wanted stages.
-
-        Raises:
-            LakeError: another stage would have to be made first.
-        """
-        if (iteration, stage.name) in self.wanted:
-            made = self.lake.materialize(table, iteration, stage, *inputs)
-            self.wanted.remove((iteration, stage.name))
-            if not self.wanted:
-                raise _Done
-            return made
-        found = self.lake.sealed(table, iteration, stage.name)
-        if found is None and table in (EVALUATIONS, CONTAMINATION):
-            return self.lake.unmade(table, iteration)  # Nothing is made from it.
-        if found is None:
-            their_iteration, name = self.wanted[0]
-            raise LakeError(
-                f"stage {name!r} of iteration {their_iteration} needs stage {stage.name!r} "
-                f"of iteration {iteration} first; run that, or `restem run` for all"
-            )
-        return found
+def _sealed(lake: Lake, step: Step) -> TableSnapshot:
+    snapshot = lake.sealed(step.stage.table, *step.key)
+    assert snapshot is not None, f"{step.key} was found sealed"
+    return snapshot

@@ -1,4 +1,4 @@
-"""Where things that any run can use again are kept: Delta's jars, the embedded model, a Java."""
+"""Cache of what every run can use: Delta's jars, the embedded model, a Java."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def cache_folder() -> Path:
-    """`RESTEM_CACHE` if set; else `.cache` in a checkout, `~/.cache/restem` where installed."""
+    """`RESTEM_CACHE` if set, else `.cache` in a checkout, else `~/.cache/restem`."""
     named = os.environ.get("RESTEM_CACHE")
     if named:
         return Path(named).expanduser().resolve()
@@ -23,17 +23,16 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def made_at_once(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes its place only when it is whole.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; it is renamed to `folder` at the end.
 
-    Yields a new folder beside `folder`, renamed to it at the end. If another process was quicker,
-    its folder stays; if the work fails, nothing does.
+    If another process made `folder` meanwhile, that one stays. If the block raises, nothing is left.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    filling = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        yield filling
+        yield temporary
         if not folder.exists():
-            filling.rename(folder)
+            temporary.rename(folder)
     finally:
-        shutil.rmtree(filling, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What the machine computes with: processor, cores, memory, GPU, and the number format they favor.
+"""The machine's processor, cores, memory and GPU, and the number format that is fastest on it.
 
 A processor without bfloat16 instructions multiplies bfloat16 matrices five to ten times slower than
-float32 ones, one with them two to three times faster: the format is read off the machine.
+float32 ones; a processor that has them, two to three times faster.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Processor:
     cores: int
     """Cores this process may use."""
     flags: frozenset[str]
-    """Those of FLAGS_OF_INTEREST that it has."""
+    """The processor's flags, limited to FLAGS_OF_INTEREST."""
 
     @property
     def computes_bfloat16(self) -> bool:
@@ -37,7 +37,7 @@ class Processor:
 
 
 def processor(cpuinfo: Path = CPUINFO) -> Processor:
-    """This machine's processor; a name and no flags where the kernel does not tell."""
+    """This machine's processor; named "unknown processor" if `cpuinfo` does not name it."""
     fields: dict[str, str] = {}
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -48,7 +48,7 @@ def processor(cpuinfo: Path = CPUINFO) -> Processor:
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Cores this process may use: its affinity, and its container's quota."""
+    """Number of cores this process may use, by its affinity and its container's quota."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -60,7 +60,7 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 
 
 def memory_gib(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> float:
-    """Memory this process may use in all, GiB; 0 where the kernel does not tell."""
+    """Total memory this process may use, GiB; 0 if unknown."""
     total = _meminfo_bytes(meminfo, "MemTotal")
     limit = _read(cgroup / "memory.max").strip()
     if limit.isdigit():
@@ -69,14 +69,14 @@ def memory_gib(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> float:
 
 
 def available_memory_gib(meminfo: Path = MEMINFO) -> float:
-    """Memory that is free or can be freed now, GiB."""
+    """Memory that is free or can be freed, GiB; 0 if unknown."""
     return _meminfo_bytes(meminfo, "MemAvailable") / 2**30
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver is there; torch is asked only then, its import takes seconds."""
+    """Whether torch can use a GPU."""
     if not NVIDIA_DEVICE.exists():
-        return False
+        return False  # without importing torch, which takes seconds
     import torch
 
     return bool(torch.cuda.is_available())
@@ -86,7 +86,7 @@ def native_dtype(requested: str = AUTO) -> str:
     """The number format to compute matrix products in.
 
     Args:
-        requested: `auto`, or a format, which is taken as it is.
+        requested: `auto`, or a format, which is returned as it is.
 
     Returns:
         `bfloat16` where the GPU or the processor computes it natively, `float16` on an older GPU,

@@ -1,4 +1,4 @@
-"""How long work is shown: bars in a terminal, plain lines in a log.
+"""Progress of long work: bars in a terminal, plain lines in a log.
 
 Everything that takes more than a few seconds reports here; nothing else in pipelines/ prints.
 """
@@ -7,54 +7,62 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 
 class Task(Protocol):
-    """One piece of long work."""
+    """A piece of long work whose progress is shown."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more units are done; `note` replaces the text after the figures."""
+        """Report `count` more units done; a `note` replaces the text after the figures."""
 
 
 class Progress(Protocol):
-    """Where a stage reports what it is doing."""
+    """Where a stage reports its progress."""
 
     def task(self, what: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
-        """A context that yields a Task: what is done, how many units in all, the unit's name."""
+        """A context manager that yields a Task.
+
+        Args:
+            what: name of the work.
+            total: number of units in all, if known.
+            unit: name of the units.
+        """
 
     def say(self, line: str) -> None:
-        """One line of news."""
+        """Show a line of text."""
 
 
-class _Silent:
+class _SilentTask:
     def advance(self, count: int = 1, note: str = "") -> None:
         pass
 
 
 class SilentProgress:
-    """Reports nothing; for tests and inner work."""
+    """Shows nothing; for tests and inner work."""
 
     @contextmanager
     def task(self, what: str, total: int | None, unit: str) -> Iterator[Task]:
         """See Progress."""
-        yield _Silent()
+        yield _SilentTask()
 
     def say(self, line: str) -> None:
         """See Progress."""
 
 
 class LineProgress:
-    """A plain line at the start and end of a task, and at most one every `every` seconds between.
+    """A line at the start and at the end of a task, and at most one per `every` seconds between.
 
     Args:
         every: seconds between two lines of a task.
-        stream: where the lines go; default: standard output as it is then.
+        stream: where lines are printed; None: `sys.stdout` at the time of printing.
     """
 
     def __init__(self, every: float = 15.0, stream: TextIO | None = None) -> None:
@@ -74,12 +82,14 @@ class LineProgress:
 
 
 class _LineTask:
-    def __init__(self, what: str, total: int | None, unit: str, every: float, say: _Say) -> None:
+    def __init__(
+        self, what: str, total: int | None, unit: str, every: float, say: Callable[[str], None]
+    ) -> None:
         self._what, self._total, self._unit, self._every, self._say = what, total, unit, every, say
         self._start = self._last = time.monotonic()
         self._done, self._note = 0, ""
         self._first: tuple[float, int] | None = None
-        """When the first units were done, and how many: engines take long to start."""
+        """Time and number of the first units done."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
         self._done += count
@@ -100,23 +110,17 @@ class _LineTask:
         parts = [f"{self._what}: {self._done:,}"]
         if self._total:
             parts = [f"{self._what}: {self._done:,}/{self._total:,} {self._unit}"]
-            rate = self._rate(now)
+            # The rate leaves out the first units: the time until then is mostly the engine's start.
+            began, count = self._first or (now, self._done)
+            rate = (self._done - count) / max(now - began, 1e-9)
             if rate:
                 left = (self._total - self._done) / rate
                 parts.append(f"{rate:.1f}/s, {duration(left)} left")
         return ", ".join([*parts, self._note] if self._note else parts)
 
-    def _rate(self, now: float) -> float:
-        """Units a second since the first ones were done; 0 while those are all.
-
-        The time until then is an engine's start, which tells nothing of what is left.
-        """
-        began, count = self._first or (now, self._done)
-        return (self._done - count) / max(now - began, 1e-9)
-
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Seconds in readable units: `45 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"
@@ -125,12 +129,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class _Say(Protocol):
-    def __call__(self, line: str) -> None: ...
-
-
 class BarProgress:
-    """Bars with done/all, rate and time left, for a terminal."""
+    """Bars with done/all, time elapsed and time left, for a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -159,16 +159,18 @@ class BarProgress:
 
 
 class _BarTask:
-    def __init__(self, bar: object, task_id: object) -> None:
+    def __init__(self, bar: RichProgress, task_id: TaskID) -> None:
         self._bar, self._id = bar, task_id
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        fields = {"note": note} if note else {}
-        self._bar.update(self._id, advance=count, **fields)  # type: ignore[attr-defined]
+        if note:
+            self._bar.update(self._id, advance=count, note=note)
+        else:
+            self._bar.update(self._id, advance=count)
 
 
 def for_terminal(stream: TextIO | None = None) -> Progress:
-    """Bars if the stream (default: standard output) is a terminal, plain lines otherwise."""
+    """Bars if the stream (`sys.stdout` if None) is a terminal, plain lines otherwise."""
     if not (stream or sys.stdout).isatty():
         return LineProgress(stream=stream)
     from rich.console import Console

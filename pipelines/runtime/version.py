@@ -1,4 +1,4 @@
-"""Which restem made a row: the package's version and, in a checkout, the commit."""
+"""The version of restem: the package's and, in a checkout, the commit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ VERSION = "0.1.0"
 
 @functools.cache
 def code_version() -> str:
-    """`0.1.0+1a2b3c4d5e6f`, with `.dirty` if tracked files are changed; `0.1.0` outside git."""
+    """`0.1.0+1a2b3c4d5e6f`, with `.dirty` if tracked files are changed, or `0.1.0` outside git."""
     root = Path(__file__).resolve().parents[2]
     try:
-        # --exclude='*': the commit, not a tag's name.
+        # --exclude=*: always the commit, never a tag's name.
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=.dirty", "--abbrev=12", "--exclude=*"],
             cwd=root,

@@ -15,30 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import RestEMError
 from pipelines.sampling.chunks import requests_of, sample_rows
-from pipelines.sampling.sampler import Draw, Sampler
+from pipelines.sampling.sampler import Sampler
 from pipelines.stage import FileWriter, WrittenFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
 
 REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class DrawnChunk:
-    """What comes back from an engine: where the rows are, and what they cost."""
+    """The result of drawing a chunk: where its rows are, and what they cost."""
 
     file: WrittenFile
     num_tokens: int
     num_prompt_tokens: int
-    """Each prompt counted once."""
+    """Each prompt is counted once, whatever its number of samples."""
     engine: str
-    """The engine that drew it; a restarted one has another name."""
+    """Name of the engine that drew it; a restarted engine has another name."""
     engine_start_seconds: float
     began: float
     ended: float
-    """Seconds since 1970 on the engine's machine."""
+    """Start and end of drawing, seconds since 1970 on the engine's machine."""
 
 
 class ChunkDrawer:
@@ -48,7 +47,7 @@ class ChunkDrawer:
         sampler_factory: makes the sampler; called once, in the actor.
         policy_id: the policy that the sampler draws from.
         writer: writes the chunk's rows as an uncommitted file.
-        log: file that takes all that the engine prints.
+        log: file to which the process's output is appended.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class ChunkDrawer:
         writer: FileWriter,
         log: Path,
     ) -> None:
-        _print_to(log)
+        _redirect_output(log)
         self._policy_id, self._writer = policy_id, writer
         self._name = uuid.uuid4().hex
         self._sampler: Sampler | None = None
@@ -75,9 +74,9 @@ class ChunkDrawer:
         self._start_seconds = time.monotonic() - start
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        """Draw a chunk and write it; one row, to be read by `drawn_chunk`.
+        """Draw a chunk and write its rows; returns one row, which `drawn_chunk` reads.
 
-        A RestEMError is handed back as a row: Ray Data keeps nothing of an exception but its text.
+        A RestEMError is returned as a row, because Ray Data keeps only the text of an exception.
         """
         import pyarrow as pa
 
@@ -88,35 +87,32 @@ class ChunkDrawer:
         return pa.Table.from_pylist([drawn.pop("file") | drawn])
 
     def _drawn(self, chunk: pa.Table) -> DrawnChunk:
+        if self._sampler is None:
+            assert self._refusal is not None
+            raise self._refusal
         began = time.time()
-        draws = self._draw(chunk)
+        try:
+            solutions = self._sampler.draw(requests_of(chunk))
+        except RestEMError:
+            raise
+        except Exception:  # noqa: BLE001 - after any error the engine cannot be trusted
+            traceback.print_exc()
+            sys.stderr.flush()
+            # Ray restarts an actor whose process died, not one that raised.
+            os._exit(1)
         return DrawnChunk(
-            file=self._writer.write(sample_rows(self._policy_id, chunk, draws)),
-            num_tokens=sum(draw.num_tokens for solutions in draws for draw in solutions),
-            num_prompt_tokens=sum(solutions[0].num_prompt_tokens for solutions in draws),
+            file=self._writer.write(sample_rows(self._policy_id, chunk, solutions)),
+            num_tokens=sum(drawn.num_tokens for group in solutions for drawn in group),
+            num_prompt_tokens=sum(group[0].num_prompt_tokens for group in solutions),
             engine=self._name,
             engine_start_seconds=self._start_seconds,
             began=began,
             ended=time.time(),
         )
 
-    def _draw(self, chunk: pa.Table) -> list[list[Draw]]:
-        if self._sampler is None:
-            assert self._refusal is not None
-            raise self._refusal
-        try:
-            return self._sampler.draw(requests_of(chunk))
-        except RestEMError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it was, the engine cannot be trusted
-            traceback.print_exc()
-            sys.stderr.flush()
-            # Ray restarts an actor whose process died, not one that raised.
-            os._exit(1)
-
 
 def drawn_chunk(row: dict[str, Any]) -> DrawnChunk:
-    """The DrawnChunk of a row that ChunkDrawer made.
+    """The DrawnChunk in a row that ChunkDrawer returned.
 
     Raises:
         RestEMError: what the sampler or the writer refused.
@@ -130,8 +126,8 @@ def drawn_chunk(row: dict[str, Any]) -> DrawnChunk:
 _FILE_FIELDS = [field.name for field in fields(WrittenFile)]
 
 
-def _print_to(log: Path) -> None:
-    """Send this process's output, C++ libraries' included, to the end of a file."""
+def _redirect_output(log: Path) -> None:
+    """Append this process's output to a file, including that of C++ libraries."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):

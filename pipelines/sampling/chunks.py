@@ -1,13 +1,12 @@
-"""Prompts in chunks, and the chunks' solutions as rows of `samples`."""
+"""Prompts in chunks, and the solutions of a chunk as rows of `samples`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.sampling.sampler import Decoding, Draw, Request, sample_id
+from pipelines.sampling.sampler import DecodingSettings, DrawnSolution, Request, sample_id
 from schemas import SAMPLES
-from schemas.table import ITERATION, RUN_ID
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,20 +25,20 @@ PROMPT_COLUMNS = [
     "seed",
     "text",
 ]
-"""What generating needs of a prompt."""
+"""The columns of `prompts` that generating needs."""
 
 
 def pending_chunks(prompts: pa.Table, committed: pa.Table, chunk_prompts: int) -> list[pa.Table]:
     """The prompts without committed samples, in chunks of `chunk_prompts`.
 
-    Ordered by problem_id, a hash: every chunk gets its share of greedy and of sampled prompts, and
-    the prompts that ask one problem several times lie together, so that the engine computes their
-    common text once.
+    They are ordered by problem_id, a hash: every chunk gets its share of greedy and of sampled
+    prompts, and prompts of the same problem are together, so that the engine computes their common
+    text once.
 
     Args:
         prompts: rows of `prompts`, PROMPT_COLUMNS at least.
         committed: rows of `samples`, prompt_id at least.
-        chunk_prompts: prompts a chunk; the last one may have fewer.
+        chunk_prompts: number of prompts per chunk; the last one may have fewer.
     """
     import pyarrow.compute as pc
 
@@ -51,7 +50,7 @@ def pending_chunks(prompts: pa.Table, committed: pa.Table, chunk_prompts: int) -
 
 
 def requests_of(chunk: pa.Table) -> list[Request]:
-    """What the sampler is asked for a chunk."""
+    """The requests for a chunk of prompts."""
     return [
         Request(
             prompt_id=row["prompt_id"],
@@ -64,48 +63,48 @@ def requests_of(chunk: pa.Table) -> list[Request]:
     ]
 
 
-def sample_rows(policy_id: str, chunk: pa.Table, draws: list[list[Draw]]) -> pa.Table:
-    """The chunk's rows of `samples`, the partition's columns apart."""
+def sample_rows(policy_id: str, chunk: pa.Table, solutions: list[list[DrawnSolution]]) -> pa.Table:
+    """A chunk's rows of `samples`, without the partition columns.
+
+    Args:
+        policy_id: the policy that drew the solutions.
+        chunk: prompts, PROMPT_COLUMNS at least.
+        solutions: those of each prompt.
+    """
     import pyarrow as pa
 
     now = datetime.now(UTC)
     rows = [
-        _sample_row(policy_id, prompt, draw, now)
-        for prompt, solutions in zip(chunk.to_pylist(), draws, strict=True)
-        for draw in solutions
+        {
+            "sample_id": sample_id(
+                policy_id, prompt["text"], _decoding(prompt), drawn.seed, drawn.index
+            ),
+            "prompt_id": prompt["prompt_id"],
+            "problem_id": prompt["problem_id"],
+            "policy_id": policy_id,
+            "purpose": prompt["purpose"],
+            "decoding": prompt["decoding"],
+            "index": drawn.index,
+            "finish_reason": drawn.finish_reason,
+            "num_tokens": drawn.num_tokens,
+            "num_prompt_tokens": drawn.num_prompt_tokens,
+            "log_probability": drawn.log_probability,
+            "seed": drawn.seed,
+            "temperature": prompt["temperature"],
+            "top_k": prompt["top_k"],
+            "top_p": prompt["top_p"],
+            "max_tokens": prompt["max_tokens"],
+            "created_at": now,
+            "solution": drawn.solution,
+        }
+        for prompt, drawn_for_prompt in zip(chunk.to_pylist(), solutions, strict=True)
+        for drawn in drawn_for_prompt
     ]
-    partition = {RUN_ID.name, ITERATION.name}
-    fields = [field for field in SAMPLES.arrow_schema() if field.name not in partition]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+    return pa.Table.from_pylist(rows, SAMPLES.arrow_schema(partition_columns=False))
 
 
-def _sample_row(
-    policy_id: str, prompt: dict[str, Any], draw: Draw, now: datetime
-) -> dict[str, Any]:
-    return {
-        "sample_id": sample_id(policy_id, prompt["text"], _decoding(prompt), draw.seed, draw.index),
-        "prompt_id": prompt["prompt_id"],
-        "problem_id": prompt["problem_id"],
-        "policy_id": policy_id,
-        "purpose": prompt["purpose"],
-        "decoding": prompt["decoding"],
-        "index": draw.index,
-        "finish_reason": draw.finish_reason,
-        "num_tokens": draw.num_tokens,
-        "num_prompt_tokens": draw.num_prompt_tokens,
-        "log_probability": draw.log_probability,
-        "seed": draw.seed,
-        "temperature": prompt["temperature"],
-        "top_k": prompt["top_k"],
-        "top_p": prompt["top_p"],
-        "max_tokens": prompt["max_tokens"],
-        "created_at": now,
-        "solution": draw.solution,
-    }
-
-
-def _decoding(prompt: dict[str, Any]) -> Decoding:
-    return Decoding(
+def _decoding(prompt: dict[str, Any]) -> DecodingSettings:
+    return DecodingSettings(
         temperature=prompt["temperature"],
         top_k=prompt["top_k"],
         top_p=prompt["top_p"],

@@ -1,4 +1,4 @@
-"""What is asked of a policy and what it answers, whatever engine draws it."""
+"""Requests to a policy and the solutions drawn from it, independent of the engine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from schemas.samples import PROMPT_TOO_LONG
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How one solution is drawn, the seed apart."""
+class DecodingSettings:
+    """How one solution is drawn, without its seed."""
 
     temperature: float
     """0 is greedy."""
     top_k: int
-    """Tokens considered at a step; 0 is all."""
+    """Number of tokens considered at a step; 0 is all."""
     top_p: float
     max_tokens: int
     stop: tuple[str, ...]
@@ -31,17 +31,17 @@ class Request:
     prompt_id: str
     text: str
     num_samples: int
-    decoding: Decoding
+    decoding: DecodingSettings
     seed: int
     """Seed of the first solution; the j-th has seed + j."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One solution drawn."""
+class DrawnSolution:
+    """One solution that a sampler drew."""
 
     index: int
-    """0 to num_samples - 1."""
+    """From 0 to num_samples - 1."""
     solution: str
     finish_reason: str
     """One of the constants of schemas.samples."""
@@ -49,31 +49,31 @@ class Draw:
     num_prompt_tokens: int
     log_probability: float | None
     """Sum over the solution's tokens of log p(token | prompt, tokens before) under the policy
-    itself: at temperature 1, nothing cut off. None if nothing was drawn."""
+    itself: at temperature 1, without top_k and top_p. None if nothing was drawn."""
     seed: int
 
 
 class Sampler(Protocol):
     """Draws solutions from one policy. `draw` may be called from several threads at once."""
 
-    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """The solutions of each request, in order.
 
         Raises:
-            Exception: the engine is dead; the sampler must not be used again.
+            Exception: the engine failed; the sampler must not be used again.
         """
 
 
-def sample_id(policy_id: str, text: str, decoding: Decoding, seed: int, index: int) -> str:
-    """Content hash of a sample: equal for equal policy, prompt, decoding, seed and index."""
+def sample_id(policy_id: str, text: str, decoding: DecodingSettings, seed: int, index: int) -> str:
+    """Id of a sample: a hash of policy, prompt, decoding, seed and index."""
     key = json.dumps([policy_id, text, asdict(decoding), seed, index], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[Draw]:
-    """The empty solutions of a prompt that leaves the policy no room to answer."""
+def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[DrawnSolution]:
+    """The empty solutions of a prompt that leaves the policy no room for a solution."""
     return [
-        Draw(
+        DrawnSolution(
             index=index,
             solution="",
             finish_reason=PROMPT_TOO_LONG,

@@ -1,26 +1,26 @@
-"""A sampler that answers from a function of the request: the loop's tests need no engine."""
+"""A sampler whose solutions come from a function: tests of the loop need no engine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.sampling.sampler import Draw, Request, refuse_too_long
+from pipelines.sampling.sampler import DrawnSolution, Request, refuse_too_long
 from schemas.samples import LENGTH, STOP
 
 
 @dataclass(frozen=True)
 class ScriptedSampler:
-    """Answers `answer(request, index)`; a token is a word, and each has probability 1/2."""
+    """Draws `answer(request, index)`; a token is a word, and each has probability 1/2."""
 
     answer: Callable[[Request, int], str]
     max_model_len: int = 1024
 
-    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """See Sampler."""
         return [self._draw_one(request) for request in requests]
 
-    def _draw_one(self, request: Request) -> list[Draw]:
+    def _draw_one(self, request: Request) -> list[DrawnSolution]:
         num_prompt_tokens = len(request.text.split())
         if num_prompt_tokens >= self.max_model_len:
             return refuse_too_long(request, num_prompt_tokens)
@@ -29,10 +29,10 @@ class ScriptedSampler:
             for index in range(request.num_samples)
         ]
 
-    def _solution(self, request: Request, index: int, num_prompt_tokens: int) -> Draw:
+    def _solution(self, request: Request, index: int, num_prompt_tokens: int) -> DrawnSolution:
         words = self.answer(request, index).split(" ")
         kept = words[: request.decoding.max_tokens]
-        return Draw(
+        return DrawnSolution(
             index=index,
             solution=" ".join(kept),
             finish_reason=STOP if len(kept) == len(words) else LENGTH,

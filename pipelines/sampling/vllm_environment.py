@@ -1,4 +1,4 @@
-"""The environment of a vLLM process: what must be set before it starts, or before vllm is imported."""
+"""The environment of a vLLM process: settings made before it starts or before vllm is imported."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ LIBRARY_FOLDERS = (
     Path("/usr/lib"),
 )
 PRELOADED = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4"), ("libiomp5.so",)
-"""Of each group the first library found is preloaded; together they make a CPU engine some 20 %
-faster."""
+"""Libraries that together make a CPU engine some 20 % faster; of each group, the first one found is
+preloaded."""
+
+_OPTIONAL = ("sklearn", "scipy")
 
 
 def process_environment(num_threads: int | None) -> dict[str, str]:
-    """What must be in the environment when the engine's process starts.
+    """The environment variables that the engine's process must be started with.
 
     Args:
-        num_threads: cores of a CPU engine; None for a GPU.
+        num_threads: number of cores of a CPU engine; None for a GPU.
     """
     environment = {
-        # One process an engine: no second interpreter to start, a minute less on two cores.
+        # One process per engine: a second interpreter would take a minute to start on two cores.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -43,15 +45,19 @@ def process_environment(num_threads: int | None) -> dict[str, str]:
 
 
 def preloads(folders: tuple[Path, ...] = LIBRARY_FOLDERS) -> list[str]:
-    """The libraries of PRELOADED that this machine has."""
-    found = (_first(folders, names) for names in PRELOADED)
-    return [str(library) for library in found if library is not None]
+    """The libraries of PRELOADED that exist in these folders."""
+    found = []
+    for names in PRELOADED:
+        candidates = (folder / name for name in names for folder in folders)
+        library = next((path for path in candidates if path.exists()), None)
+        found += [str(library)] if library else []
+    return found
 
 
 def bind_cores() -> None:
-    """Tell vLLM, before it is imported, which cores a CPU engine's worker processes compute on.
+    """Bind a CPU engine to all cores that this process may use; vLLM would leave one out.
 
-    Those that this process may use; by itself vLLM would leave one out.
+    Call this before vllm is imported.
     """
     cores = sorted(os.sched_getaffinity(0))
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in cores)
@@ -60,10 +66,10 @@ def bind_cores() -> None:
 
 @contextmanager
 def without_optional_imports() -> Iterator[None]:
-    """Let transformers, while it is imported, take what sampling never calls for not installed.
+    """Hide scikit-learn and SciPy from imports inside the context.
 
-    It imports scikit-learn and SciPy whole, for one curve and one matching, if it finds them: a
-    fifth of the time that importing vllm takes.
+    If they are installed, transformers imports both for functions that sampling never calls, which
+    takes a fifth of the time of importing vllm.
     """
     hidden = [name for name in _OPTIONAL if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
@@ -72,14 +78,3 @@ def without_optional_imports() -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-_OPTIONAL = ("sklearn", "scipy")
-
-
-def _first(folders: tuple[Path, ...], names: tuple[str, ...]) -> Path | None:
-    for name in names:
-        for folder in folders:
-            if (folder / name).exists():
-                return folder / name
-    return None

@@ -1,7 +1,7 @@
-"""vLLM behind the Sampler protocol: the only importer of vllm.
+"""A sampler that draws with vLLM; only this module imports vllm.
 
-One engine in this process, stepped by one thread. Calls of `draw` hand their requests to that thread
-and wait, so that several calls share the engine's batch and it never drains between them.
+The engine runs in this process and is stepped by one thread. Calls of `draw` hand their requests to
+that thread and wait, so several calls share the engine's batch and it does not drain between them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.config import EngineConfig, ModelConfig
 from pipelines.errors import ConfigError
 from pipelines.runtime.hardware import native_dtype
-from pipelines.sampling.sampler import Draw, Request, refuse_too_long
+from pipelines.sampling.sampler import DrawnSolution, Request, refuse_too_long
 from pipelines.sampling.vllm_environment import bind_cores, without_optional_imports
 from schemas.samples import ENGINE_ERROR, LENGTH, STOP
 
@@ -26,45 +25,47 @@ if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
 
 CPU_BLOCK_SIZE = 32
-"""vLLM's 128 on a CPU makes each of a prompt's N solutions compute up to 127 prompt tokens again."""
+"""Tokens per block of the KV cache on a CPU. With vLLM's 128, each of a prompt's N solutions computes
+up to 127 tokens of the prompt again."""
 
 
 class VllmSampler:
-    """A vLLM engine that draws from one checkpoint.
+    """A vLLM engine that draws from one checkpoint, on the GPUs or cores that Ray gave this process.
 
-    Per-request seeds are safe here: vLLM's CPU backend dies ("CPU Generator does not use offset")
+    Seeds per request are safe here. vLLM's CPU backend dies ("CPU Generator does not use offset")
     when a seeded prompt is prefilled in two steps, so on a CPU prompts are never split (chunked
-    prefill off), and the engine's own word for it is checked at start.
+    prefill off), and `engine.extra` must not turn that on.
 
     Args:
         checkpoint: folder or hub id.
         model: the model's settings (revision, longest context).
         engine: the engine's settings.
-        use_gpu: whether the engine runs on this process's GPUs, or on its cores.
 
     Raises:
         ConfigError: `engine.extra` has an argument that vLLM does not know, or that breaks seeds.
     """
 
-    def __init__(
-        self, checkpoint: str, model: ModelConfig, engine: EngineConfig, *, use_gpu: bool
-    ) -> None:
-        self._arguments = _engine_arguments(checkpoint, model, engine, use_gpu=use_gpu)
+    def __init__(self, checkpoint: str, model: ModelConfig, engine: EngineConfig) -> None:
+        import ray
+
+        use_gpu = bool(ray.get_gpu_ids())
         if not use_gpu:
             bind_cores()
-        self._inbox: queue.SimpleQueue[tuple[Request, Future[list[Draw]]]] = queue.SimpleQueue()
-        self._waiting: dict[str, tuple[Request, Future[list[Draw]]]] = {}
+        self._arguments = _engine_arguments(checkpoint, model, engine, use_gpu=use_gpu)
+        self._inbox: queue.SimpleQueue[tuple[Request, Future[list[DrawnSolution]]]] = (
+            queue.SimpleQueue()
+        )
+        self._waiting: dict[str, tuple[Request, Future[list[DrawnSolution]]]] = {}
         self._error: BaseException | None = None
-        self._ready: Future[float] = Future()
+        self._ready: Future[None] = Future()
         # OpenMP's pool belongs to the thread that first uses it: the engine is made and stepped
         # in one thread.
         threading.Thread(target=self._run, name="vllm-engine", daemon=True).start()
-        self.start_seconds = self._ready.result()
-        """Seconds from nothing to an engine that takes requests."""
+        self._ready.result()
 
-    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """See Sampler."""
-        futures: list[Future[list[Draw]]] = [Future() for _ in requests]
+        futures: list[Future[list[DrawnSolution]]] = [Future() for _ in requests]
         for request, future in zip(requests, futures, strict=True):
             self._inbox.put((request, future))
         if self._error is not None:
@@ -72,14 +73,13 @@ class VllmSampler:
         return [future.result() for future in futures]
 
     def _run(self) -> None:
-        """The engine's thread: start, then admit, step and deliver for as long as it lives."""
-        start = time.monotonic()
+        """The engine's thread: start the engine, then admit requests, step and deliver until it fails."""
         try:
             engine = _start_engine(self._arguments)
         except BaseException as error:  # noqa: BLE001 - handed to the constructor's caller
             self._ready.set_exception(error)
             return
-        self._ready.set_result(time.monotonic() - start)
+        self._ready.set_result(None)
         try:
             while True:
                 self._admit(engine)
@@ -92,7 +92,7 @@ class VllmSampler:
             self._refuse_inbox(error)
 
     def _admit(self, engine: LLMEngine) -> None:
-        """Hand over what has been asked; wait for a request if the engine has none."""
+        """Hand waiting requests to the engine; wait for one if the engine has none."""
         while not self._waiting or not self._inbox.empty():
             request, future = self._inbox.get()
             tokens = engine.get_tokenizer()(request.text)["input_ids"]
@@ -105,7 +105,7 @@ class VllmSampler:
 
     def _deliver(self, output: RequestOutput) -> None:
         request, future = self._waiting.pop(output.request_id)
-        future.set_result(_draws(request, output))
+        future.set_result(_drawn_solutions(request, output))
 
     def _refuse_inbox(self, error: BaseException) -> None:
         with contextlib.suppress(queue.Empty):
@@ -114,7 +114,7 @@ class VllmSampler:
                 future.set_exception(error)
 
 
-def _start_engine(arguments: dict[str, Any]) -> LLMEngine:
+def _start_engine(arguments: dict[str, object]) -> LLMEngine:
     with without_optional_imports():
         from vllm.engine.arg_utils import EngineArgs
         from vllm.platforms import current_platform
@@ -139,8 +139,8 @@ def _start_engine(arguments: dict[str, Any]) -> LLMEngine:
 def _skip_ranks() -> None:
     """Have vLLM gather a sampled token's log-probability without its rank in the vocabulary.
 
-    Nobody here reads the rank. On a CPU counting it takes a third of the sampling step, and vLLM
-    compiles the count with a C++ compiler at the first token: some 15 seconds at every start.
+    The rank is not used. On a CPU, computing it takes a third of the sampling step, and vLLM compiles
+    that with a C++ compiler at the first token: some 15 seconds at every start.
     """
     import torch
     from vllm.v1.outputs import LogprobsTensors
@@ -163,8 +163,8 @@ def _skip_ranks() -> None:
 
 def _engine_arguments(
     checkpoint: str, model: ModelConfig, engine: EngineConfig, *, use_gpu: bool
-) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
+) -> dict[str, object]:
+    arguments: dict[str, object] = {
         "model": checkpoint,
         "revision": model.revision,
         "trust_remote_code": model.trust_remote_code,
@@ -176,7 +176,7 @@ def _engine_arguments(
         "disable_log_stats": True,
         # The policy's own log-probabilities, whatever the temperature.
         "logprobs_mode": "raw_logprobs",
-        # A checkpoint's generation_config must not change how the paper's samples are drawn.
+        # A checkpoint's generation_config must not change how samples are drawn.
         "generation_config": "vllm",
         "seed": 0,
     }
@@ -184,7 +184,7 @@ def _engine_arguments(
         arguments["gpu_memory_utilization"] = engine.gpu_memory_utilization
     else:
         arguments["block_size"] = engine.block_size or CPU_BLOCK_SIZE
-        # Compiling costs a CPU engine a minute at every start.
+        # Compiling takes a CPU engine a minute at every start.
         arguments["enforce_eager"] = True
         arguments["enable_chunked_prefill"] = False
         arguments["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
@@ -209,16 +209,15 @@ def _parameters(request: Request) -> SamplingParams:
     )
 
 
-def _draws(request: Request, output: RequestOutput) -> list[Draw]:
+def _drawn_solutions(request: Request, output: RequestOutput) -> list[DrawnSolution]:
     num_prompt_tokens = len(output.prompt_token_ids or ())
     return [
-        Draw(
+        DrawnSolution(
             index=one.index,
             solution=one.text,
             finish_reason=_FINISH_REASONS.get(one.finish_reason or "", ENGINE_ERROR),
             num_tokens=len(one.token_ids),
             num_prompt_tokens=num_prompt_tokens,
-            # Rounding can leave a hair above 0.
             log_probability=_at_most_zero(one.cumulative_logprob),
             seed=request.seed + one.index,
         )
@@ -229,5 +228,6 @@ def _draws(request: Request, output: RequestOutput) -> list[Draw]:
 _FINISH_REASONS = {"stop": STOP, "length": LENGTH}
 
 
-def _at_most_zero(value: float | None) -> float | None:
-    return None if value is None else min(0.0, float(value))
+def _at_most_zero(log_probability: float | None) -> float | None:
+    # Rounding can leave a sum of log-probabilities slightly above 0.
+    return None if log_probability is None else min(0.0, float(log_probability))

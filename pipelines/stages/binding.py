@@ -2,95 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
-from pipelines.runtime.progress import Progress
-from pipelines.scoring.shares import score_suites
 from pipelines.stage import ArrowStage, SparkStage, StreamStage
 from pipelines.stages.base_policy import base_policy
 from pipelines.stages.contamination import contamination
-from pipelines.stages.curate import assemble, select_samples
+from pipelines.stages.curate import curate
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.generate import generate
 from pipelines.stages.improve import improve
 from pipelines.stages.ingest import ingest
 from pipelines.stages.render import render
 from pipelines.stages.score import score
-from pipelines.tuning.checkpoint import PolicyRef
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-    from pipelines.lake.snapshot import TableSnapshot
+from pipelines.stages.select_samples import select
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Each method is a stage of the loop, in the loop's words."""
+    """Each method is a stage of the loop, in the loop's words. Nothing is read or started."""
 
     config: RunConfig
-    progress: Progress
-    spark: Callable[[], SparkSession]
-    start_ray: Callable[[], None]
-    """Connects to Ray: called by the stages that have work for it, when they have."""
+
+    @property
+    def looks_for_contamination(self) -> bool:
+        """Whether test problems are looked for among the training problems."""
+        return self.config.problems.contamination is not None
+
+    @property
+    def starts_from_previous(self) -> bool:
+        """Whether the M-step starts from the previous policy instead of the base model."""
+        return self.config.improve.start_from == "previous"
 
     def ingest(self) -> SparkStage:
         """Sources -> problems."""
-        return ingest(self.config, self.spark)
+        return ingest(self.config)
 
     def contamination(self) -> SparkStage:
-        """Problems -> those of the evaluation that share text with training problems."""
+        """Problems -> evaluation problems that share text with training problems."""
         return contamination()
 
     def base_policy(self) -> ArrowStage:
         """The base model's row in `policies`."""
-        return base_policy(self.config)
+        return base_policy(self.config.model)
 
     def render(self, iteration: int) -> SparkStage:
-        """Problems -> all that the iteration's policy is asked."""
+        """Problems -> the prompts of the iteration's policy."""
         return render(self.config, iteration)
 
-    def generate(self, policy: TableSnapshot) -> StreamStage:
-        """Prompts -> the policy's solutions."""
-        return generate(self.config, policy_of(policy), self.progress, self.start_ray)
+    def generate(self, iteration: int) -> StreamStage:
+        """Prompts and policy -> the policy's solutions."""
+        return generate(self.config, iteration)
 
-    def score(self) -> StreamStage:
+    def score(self, iteration: int) -> StreamStage:
         """Solutions -> verdicts."""
-        return score_suites(
-            self.config,
-            lambda share: score(share.config, self.progress, self.start_ray, share.task),
-        )
+        return score(self.config, iteration)
+
+    def evaluate(self) -> SparkStage:
+        """Verdicts -> metrics with intervals."""
+        return evaluate(self.config)
 
     def select(self) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""
-        return select_samples(self.config.curate, self.config.seed)
+        return select(self.config)
 
     def curate(self) -> SparkStage:
         """Kept solutions -> D_i."""
-        return assemble(self.config.curate)
+        return curate(self.config)
 
-    def improve(self, iteration: int, previous: TableSnapshot) -> ArrowStage:
-        """D_i -> the next policy, from the base model or from the previous policy."""
-        start = previous
-        if self.config.improve.start_from == "base":
-            start = self._base(previous)
-        folder = self.config.folder / f"policy-{iteration}"
-        return improve(self.config, folder, policy_of(start), self.progress, self.start_ray)
-
-    def evaluate(self, policy: TableSnapshot) -> SparkStage:
-        """Verdicts -> metrics with intervals."""
-        return evaluate(self.config, policy_of(policy).policy_id)
-
-    def _base(self, policy: TableSnapshot) -> TableSnapshot:
-        from dataclasses import replace
-
-        return replace(policy, iteration=0)
-
-
-def policy_of(snapshot: TableSnapshot) -> PolicyRef:
-    """The policy of a `policies` row."""
-    row = snapshot.arrow(["policy_id", "checkpoint_uri"]).to_pylist()[0]
-    return PolicyRef(row["policy_id"], row["checkpoint_uri"])
+    def improve(self) -> ArrowStage:
+        """D_i and a start policy -> the next policy."""
+        return improve(self.config)

@@ -1,12 +1,12 @@
-r"""Contamination: training problems whose text is also in a problem that policies are tested on.
+r"""Contamination: evaluation problems that share text with training problems.
 
-Two questions are the same if their texts agree, case, white space and `$` aside. They share an
-n-gram if n words in a row are in both; a word is a run of letters or digits, so that punctuation,
-LaTeX's included, does not count (`\frac{1}{2}` has the words frac, 1 and 2).
+Two questions are the same if their texts agree apart from case, white space and `$`. They share an
+n-gram if n consecutive words of one are consecutive words of the other. A word is a run of letters or
+digits: punctuation, that of LaTeX included, does not count (`\frac{1}{2}` is the words frac, 1, 2).
 
-One join serves every n: all runs of `NGRAMS[0]` words are hashed and joined, and matches that lie
-one behind the other in both texts are one longer run. The pairs that share n words in a row are those
-whose longest run has n or more. Nothing compares each problem with each.
+One join serves every n: all runs of `NGRAMS[0]` words are hashed and joined, and matches at successive
+places of both texts form one longer run. A pair shares n consecutive words if its longest run has n
+or more. No problem is compared with every other.
 """
 
 from __future__ import annotations
@@ -14,25 +14,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.stage import SparkStage
+from schemas import CONTAMINATION, PROBLEMS
 from schemas.problems import TRAIN
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 NGRAMS = (8, 9, 10, 11, 12, 13)
-"""Numbers of words that are counted; the last is the strict one that GPT-3's authors used."""
+"""Lengths of the runs of words that are counted; the last is the limit of GPT-3's report."""
 
 
 def contamination() -> SparkStage:
-    """The stage that looks for evaluation problems among the training problems."""
-    return SparkStage("contamination", shared_text)
+    """The stage that finds evaluation problems among the training problems."""
+    return SparkStage(
+        name="contamination",
+        table=CONTAMINATION,
+        reads=(PROBLEMS,),
+        function=lambda _, problems: shared_text(problems),
+    )
 
 
 def shared_text(problems: DataFrame) -> DataFrame:
     """The pairs of an evaluation problem and a training problem that share text.
 
     Args:
-        problems: problem_id, split and question; every split but `train` is for evaluation.
+        problems: problem_id, split and question; all splits other than `train` are for evaluation.
 
     Returns:
         The columns of `contamination`.
@@ -102,7 +108,7 @@ def _same(texts: DataFrame) -> DataFrame:
 
 
 def _longest_runs(texts: DataFrame) -> DataFrame:
-    """Pairs with at least `NGRAMS[0]` words in a row in both, and the longest such run."""
+    """Pairs that share `NGRAMS[0]` or more consecutive words, and the length of the longest run."""
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
@@ -121,7 +127,7 @@ def _longest_runs(texts: DataFrame) -> DataFrame:
         .join(trained, on="gram", how="inner")
         .select(*pair, "place", (f.col("place") - f.col("train_place")).alias("shift"))
     )
-    # Within a shift, places that follow each other keep the same distance to their rank.
+    # Successive places of the same shift have the same difference from their row number.
     along = Window.partitionBy(*pair, "shift").orderBy("place")
     return (
         matches.repartition(*pair)
@@ -135,7 +141,7 @@ def _longest_runs(texts: DataFrame) -> DataFrame:
 
 
 def _hashes(n: int) -> Column:
-    """A 64-bit hash of each n words in a row."""
+    """64-bit hashes of all runs of n words."""
     from pyspark.sql import functions as f
 
     starts = f.sequence(f.lit(1), f.size("words") - n + 1)
@@ -143,14 +149,14 @@ def _hashes(n: int) -> Column:
 
 
 def counts(hits: list[dict[str, Any]], sizes: dict[str, int]) -> list[dict[str, Any]]:
-    """Problems of each suite that share text with training, by how much.
+    """Number of problems per suite that share text with training problems, by length of the text.
 
     Args:
         hits: rows of `contamination`.
         sizes: suite -> its number of problems.
 
     Returns:
-        A row a suite: `suite`, `problems`, `exact`, and for each n of NGRAMS `n words`.
+        One row per suite: `suite`, `problems`, `exact`, and `n words` for each n of NGRAMS.
     """
     rows = []
     for suite, size in sorted(sizes.items()):

@@ -1,7 +1,7 @@
-"""Evaluate: what the stored samples of a policy say of it, each figure with its interval.
+"""Evaluate: the metrics of a policy from its stored samples, each with its interval.
 
-Spark reduces the samples to one row a problem (draws, correct ones, votes); the metrics and the
-bootstrap over problems are computed from those few rows on the driver.
+Spark reduces the samples to one row per problem (draws, correct draws, votes); the metrics and the
+bootstrap over problems are computed from those rows on the driver.
 """
 
 from __future__ import annotations
@@ -13,27 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.config import EvaluationConfig, RunConfig
 from pipelines.config.suites import suites_of
-from pipelines.metrics.estimates import (
-    Answer,
-    Estimate,
-    Floats,
-    bootstrap_means,
-    estimate,
-    interval,
-    maj_at_k,
-    pass_at_k,
-)
-from pipelines.stage import SparkStage
-from schemas.evaluations import EVALUATIONS
+from pipelines.metrics.bootstrap import Estimate, Floats, bootstrap_means, estimate, interval
+from pipelines.metrics.pass_at_k import AnswerVotes, maj_at_k, pass_at_k
+from pipelines.stage import SparkStage, StageContext
+from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from schemas.problems import TEST, TRAIN
 from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
 from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 Metrics = dict[str, Floats]
@@ -42,17 +34,17 @@ Metrics = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Tally:
-    """What was drawn for the problems of one suite under one decoding; arrays over problems."""
+    """Draws and rewards of one suite under one decoding; arrays over problems."""
 
     problem_ids: tuple[str, ...]
     num_samples: Floats
     num_correct: Floats
     reward: Floats
     """Mean reward of the problem's samples."""
-    votes: tuple[tuple[Answer, ...], ...]
+    votes: tuple[tuple[AnswerVotes, ...], ...]
 
     def of(self, problem_ids: Set[str]) -> Tally:
-        """The part that is about some of the problems."""
+        """The tally of some of the problems."""
         kept = [n for n, problem in enumerate(self.problem_ids) if problem in problem_ids]
         return Tally(
             tuple(self.problem_ids[n] for n in kept),
@@ -63,8 +55,8 @@ class Tally:
         )
 
 
-def evaluate(config: RunConfig, policy_id: str) -> SparkStage:
-    """Samples and rewards of one policy -> evaluations.
+def evaluate(config: RunConfig) -> SparkStage:
+    """The stage that makes `evaluations` of one policy from its samples and rewards.
 
     | metric | from | meaning |
     |---|---|---|
@@ -75,23 +67,38 @@ def evaluate(config: RunConfig, policy_id: str) -> SparkStage:
     | train_test_gap (suite train) | both | train pass_at_1 minus test greedy_accuracy |
 
     Sampled draws are those of decoding `pass_at_k` where a suite has them, else the E-step's.
-    The gap is held against the greedy accuracy because every run has it; a policy samples below
-    its greedy accuracy, so the gap starts below 0 and its rise is what tells of overfitting.
-    A suite with `by` (BIG-Bench Hard: `task`) has a row for each of the field's values too, as suite
-    `<suite>/<value>`, and its own rows are the mean over those. A suite graded by hand has no
-    rewards, and no rows here. The prompts are an input so that the seal names what was asked; the
-    samples carry what is read.
+    The gap is taken to the greedy accuracy because every run has it; sampled accuracy lies below
+    greedy accuracy, so the gap starts below 0, and a rise indicates overfitting.
+    A suite with `by` (BIG-Bench Hard: `task`) also has rows for each value of that field, as suite
+    `<suite>/<value>`; its own rows are the mean over those. A suite graded by hand has no rewards,
+    and no rows here. The prompts are an input so that the seal names their version; the samples
+    carry all that is read.
     """
 
     def metrics(
-        samples: DataFrame, rewards: DataFrame, prompts: DataFrame, problems: DataFrame
+        _: StageContext,
+        samples: DataFrame,
+        rewards: DataFrame,
+        prompts: DataFrame,
+        problems: DataFrame,
+        policies: DataFrame,
     ) -> DataFrame:
         tallies = tallies_of(_per_problem(samples, rewards).toArrow())
         groups = _groups(problems, config)
         rows = evaluate_tallies(tallies, config.evaluation, config.seed, groups)
-        return _frame(samples, [{"policy_id": policy_id, **row} for row in rows])
+        (policy_id,) = policies.select("policy_id").toArrow()["policy_id"].to_pylist()
+        made = pa.Table.from_pylist(
+            [{"policy_id": policy_id, **row} for row in rows],
+            schema=EVALUATIONS.arrow_schema(partition_columns=False),
+        )
+        return samples.sparkSession.createDataFrame(made)
 
-    return SparkStage("evaluate", metrics)
+    return SparkStage(
+        name="evaluate",
+        table=EVALUATIONS,
+        reads=(SAMPLES, REWARDS, PROMPTS, PROBLEMS, POLICIES),
+        function=metrics,
+    )
 
 
 Groups = Mapping[str, Mapping[str, str]]
@@ -110,7 +117,7 @@ def evaluate_tallies(
     for suite in sorted({suite for suite, _ in tallies} & by_suite.keys()):
         rows += _grouped(suite, tallies, by_suite[suite], config, seed)
     for suite in sorted({suite for suite, _ in tallies} - by_suite.keys()):
-        # One seed a suite, so that metrics of the same problems are resampled alike.
+        # One seed per suite, so that metrics of the same problems are resampled alike.
         measure = partial(
             estimate, num_bootstrap=config.num_bootstrap, seed=(seed, zlib.crc32(suite.encode()))
         )
@@ -129,7 +136,7 @@ def _grouped(
     config: EvaluationConfig,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """A suite's rows by group, and their mean: each group counts the same, however large."""
+    """A suite's rows by group and their mean, in which every group has the same weight."""
     parts = {
         (f"{suite}/{group}", decoding): tally.of({p for p, g in group_of.items() if g == group})
         for (name, decoding), tally in tallies.items()
@@ -141,7 +148,7 @@ def _grouped(
     for part in sorted({part for part, _ in parts}):
         key = (seed, zlib.crc32(part.encode()))
         for name, values in _suite_metrics(part, parts, config.k).items():
-            # The groups' problems differ, so that they are resampled apart.
+            # Groups have different problems, so they are resampled independently.
             means = bootstrap_means(values, config.num_bootstrap, key)
             low, high = interval(means)
             found = Estimate(float(values.mean()), float(low), float(high), len(values))
@@ -189,14 +196,17 @@ def _tally(rows: list[dict[str, Any]]) -> Tally:
         column("num_correct"),
         column("reward"),
         tuple(
-            tuple(Answer(vote["votes"], vote["correct"] / vote["votes"]) for vote in row["answers"])
+            tuple(
+                AnswerVotes(vote["votes"], vote["correct"] / vote["votes"])
+                for vote in row["answers"]
+            )
             for row in rows
         ),
     )
 
 
 def _per_problem(samples: DataFrame, rewards: DataFrame) -> DataFrame:
-    """One row a (suite, decoding, problem): draws, correct ones, mean reward, votes an answer."""
+    """One row per (suite, decoding, problem): draws, correct draws, mean reward, votes per answer."""
     from pyspark.sql import functions as f
 
     problem = ("purpose", "decoding", "problem_id")
@@ -266,7 +276,7 @@ def _train_test_gap(
     if train is None or test is None:
         return None
     seen, unseen = train.num_correct / train.num_samples, test.num_correct / test.num_samples
-    # Different problems, so the two are resampled apart.
+    # Different problems, so the two are resampled independently.
     draws = bootstrap_means(seen, num_bootstrap, (seed, 0)) - bootstrap_means(
         unseen, num_bootstrap, (seed, 1)
     )
@@ -283,12 +293,3 @@ def _row(suite: str, metric: str, found: Estimate) -> dict[str, Any]:
         "ci_high": found.high,
         "n": found.n,
     }
-
-
-def _frame(samples: DataFrame, rows: list[dict[str, Any]]) -> DataFrame:
-    import pyarrow as pa
-
-    schema = EVALUATIONS.arrow_schema()
-    for name in EVALUATIONS.partition_by:
-        schema = schema.remove(schema.get_field_index(name))
-    return samples.sparkSession.createDataFrame(pa.Table.from_pylist(rows, schema=schema))

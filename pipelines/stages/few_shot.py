@@ -29,7 +29,7 @@ class Frame:
 
 
 def render_text(prompt: PromptConfig, question: str) -> str:
-    """The plain text that a policy sees for a question.
+    """The plain-text prompt of a question.
 
     Raises:
         ConfigError: the template does not have `{question}` once.
@@ -38,7 +38,7 @@ def render_text(prompt: PromptConfig, question: str) -> str:
 
 
 def frame_of(config: RunConfig, prompt: PromptConfig | None = None) -> Frame:
-    """The text around the questions of the run, or of a suite that has its own prompt.
+    """The text around the questions of the run, or of a suite with a prompt of its own.
 
     Raises:
         ConfigError: the template does not have `{question}` once, or the model has no chat template.
@@ -66,17 +66,17 @@ def plain_frame(prompt: PromptConfig) -> Frame:
 
 
 def exemplars_of(prompt: PromptConfig, files: list[str]) -> dict[str, str]:
-    """Each file's own exemplars, to be put before the frame of plain text.
+    """Each file's own exemplars, which come before the plain-text frame.
 
-    What stands above a line `-----` is left out: BIG-Bench Hard's files begin with the mark that
-    keeps them out of training data, which is not part of the prompt.
+    Text above a line `-----` is dropped: BIG-Bench Hard's files begin with a canary string against
+    use as training data, which is not part of the prompt.
 
     Args:
         prompt: one with an `exemplars_folder`.
         files: the names wanted.
 
     Raises:
-        ConfigError: the prompt is of chat turns.
+        ConfigError: the prompt is rendered as chat turns.
         InputError: the folder does not have a file.
     """
     if prompt.chat:
@@ -118,7 +118,7 @@ def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
             f"prompt.chat must be false: the tokenizer of {checkpoint} has no chat template"
         )
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    parts = text.split(_PLACEHOLDER)
+    parts = str(text).split(_PLACEHOLDER)
     assert len(parts) == 2, "the chat template writes the last user turn once"
     return Frame(parts[0], parts[1])
 

@@ -11,79 +11,98 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from pipelines.config import EngineConfig, ModelConfig, RunConfig
-from pipelines.runtime.progress import Progress, Task
+from pipelines.config import RunConfig
+from pipelines.config.draws import num_drawn
+from pipelines.config.sizes import asked_sizes
+from pipelines.config.suites import suites_of
+from pipelines.runtime.progress import Task
 from pipelines.sampling.chunk_drawer import DrawnChunk
 from pipelines.sampling.chunks import PROMPT_COLUMNS, pending_chunks
 from pipelines.sampling.engine_pool import draw_chunks
 from pipelines.sampling.sampler import Sampler
-from pipelines.stage import FileWriter, Snapshot, StreamStage, WrittenFile
-from pipelines.tuning.checkpoint import PolicyRef
+from pipelines.sampling.vllm_sampler import VllmSampler
+from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
+from pipelines.stages.policy import policy_of
+from pipelines.workload import Amount, Workload
+from schemas import POLICIES, PROMPTS, SAMPLES
 
 SamplerFactory = Callable[[], Sampler]
 
 
 def generate(
-    config: RunConfig,
-    policy: PolicyRef,
-    progress: Progress,
-    start_ray: Callable[[], None],
-    sampler_factory: SamplerFactory | None = None,
+    config: RunConfig, iteration: int, sampler_factory: SamplerFactory | None = None
 ) -> StreamStage:
-    """The stage that makes `samples` from `prompts`.
+    """The stage that makes `samples` from `prompts` and a policy.
 
     Args:
         config: the run's.
-        policy: theta.
-        progress: told the samples drawn.
-        start_ray: connects to Ray; called if there are prompts to answer.
+        iteration: whose prompts they are.
         sampler_factory: makes the sampler in each engine's process; a vLLM engine if None.
 
     Raises (in the stage):
         StageFailed: an engine died more than `engine.max_restarts` times, or did not start.
         RestEMError: what the engine or the writer refused.
     """
-    measures: dict[str, float] = {}
-    log = config.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
 
     def draw(
-        prompts: Snapshot, *, committed: Snapshot, writer: FileWriter
+        context: StageContext,
+        prompts: Snapshot,
+        policies: Snapshot,
+        *,
+        committed: Snapshot,
+        writer: FileWriter,
     ) -> Iterator[list[WrittenFile]]:
         chunks = pending_chunks(
             prompts.arrow(PROMPT_COLUMNS),
             committed.arrow(["prompt_id"]),
             config.engine.prompts_per_commit,
         )
-        total = sum(sum(chunk["num_samples"].to_pylist()) for chunk in chunks)
+        total = sum(row["num_samples"] for chunk in chunks for row in chunk.to_pylist())
         if not chunks:
             return
-        start_ray()
+        policy = policy_of(policies)
+        context.engines.start_ray()
         factory = sampler_factory or partial(
-            vllm_sampler, policy.checkpoint_uri, config.model, config.engine
+            VllmSampler, policy.checkpoint_uri, config.model, config.engine
         )
-        with progress.task("generate", total, "samples") as task:
-            tally = _Tally(measures, task)
+        log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
+        with context.progress.task("generate", total, "samples") as task:
+            tally = _Tally(context, task)
             for drawn in draw_chunks(chunks, factory, policy.policy_id, writer, log, config.engine):
                 tally.add(drawn)
                 yield [drawn.file]
 
-    return StreamStage("generate", draw, measures)
+    return StreamStage(
+        name="generate",
+        table=SAMPLES,
+        reads=(PROMPTS, POLICIES),
+        function=draw,
+        workload=_workload(config, iteration),
+    )
 
 
-def vllm_sampler(checkpoint: str, model: ModelConfig, engine: EngineConfig) -> Sampler:
-    """A vLLM engine on what Ray gave this process: its GPUs, or its cores."""
-    import ray
-
-    from pipelines.sampling.vllm_sampler import VllmSampler
-
-    return VllmSampler(checkpoint, model, engine, use_gpu=bool(ray.get_gpu_ids()))
+def _workload(config: RunConfig, iteration: int) -> Workload:
+    numbers = num_drawn(config, iteration, list(asked_sizes(config)))
+    drawn = Amount({purpose: sum(n) for purpose, n in numbers.items()})
+    longest = {suite.name: suite.max_tokens for suite in suites_of(config)}
+    tokens = {
+        purpose: n * longest.get(purpose, config.sampling.max_tokens)
+        for purpose, n in drawn.per_problem.items()
+    }
+    return Workload(
+        rows=drawn,
+        tokens=Amount(tokens, at_most=True),
+        engine_starts=config.engine.replicas,
+        chunked=Amount({purpose: len(n) for purpose, n in numbers.items()}),
+        chunk_size=config.engine.prompts_per_commit,
+    )
 
 
 class _Tally:
-    """Counts what the engines did into the stage's measures, and reports it."""
+    """Adds up what the engines drew into the stage's measures, and reports it."""
 
-    def __init__(self, measures: dict[str, float], task: Task) -> None:
-        self._measures, self._task = measures, task
+    def __init__(self, context: StageContext, task: Task) -> None:
+        self._measures, self._task = context.measures, task
         self._tokens = self._prompt_tokens = 0
         self._began, self._ended = float("inf"), 0.0
         self._starts: dict[str, float] = {}

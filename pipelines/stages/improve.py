@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
 from pipelines.errors import StageFailed
-from pipelines.runtime.progress import Progress
-from pipelines.stage import ArrowStage, Snapshot
+from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
+from pipelines.stages.policy import policy_of
 from pipelines.tuning.checkpoint import PolicyRef, policy_id_of
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
 from pipelines.tuning.launch import fine_tune
+from pipelines.workload import Amount, Workload
+from schemas import POLICIES, PROMPTS, TRAINING_SET
+from schemas.problems import TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,56 +32,57 @@ VALIDATION_FILE = "validation.parquet"
 ON_VALIDATION = "purpose = 'validation' AND decoding = 'greedy'"
 
 
-def improve(
-    config: RunConfig,
-    folder: Path,
-    start: PolicyRef,
-    progress: Progress,
-    start_ray: Callable[[], None],
-) -> ArrowStage:
-    """The stage that fine-tunes a policy.
+def improve(config: RunConfig) -> ArrowStage:
+    """The stage that fine-tunes a policy on D_i.
 
-    Args:
-        config: the run's settings.
-        folder: where the policy's checkpoint, log and state go.
-        start: the policy fine-tuned: the base model, unless the method says otherwise.
-        progress: where the training shows itself.
-        start_ray: connects to Ray; called if the training is launched there.
+    Its inputs are the training set, the prompts of D_val, and the policy that is fine-tuned: the
+    base model, unless `improve.start_from` says otherwise.
 
     Raises (in the stage):
         StageFailed: D_i is empty, or the training failed.
         InputError: the model or a row cannot be used.
     """
 
-    def make(training_set: Snapshot, prompts: Snapshot) -> pa.Table:
+    def make(
+        context: StageContext, training_set: Snapshot, prompts: Snapshot, policies: Snapshot
+    ) -> pa.Table:
         began = time.monotonic()
+        start = policy_of(policies)
+        folder = context.folder / f"policy-{training_set.iteration}"
         job = _prepare(config, folder, start, training_set, prompts)
         if config.training.launcher == "ray":
-            start_ray()
-        result = fine_tune(job, training_set.count(), progress)
-        stage.measures.update(_measures(result, time.monotonic() - began))
+            context.engines.start_ray()
+        result = fine_tune(job, training_set.count(), context.progress)
+        context.measures.update(_measures(result, time.monotonic() - began))
         return _policy_row(result, start, training_set.version)
 
-    stage = ArrowStage("improve", make)
-    return stage
+    kept = min(config.curate.cutoff, config.sampling.num_samples_per_problem)
+    longest = config.sampling.max_tokens * config.improve.max_epochs
+    tokens = Amount({TRAIN: kept * longest, VALIDATION: longest}, at_most=True)
+    return ArrowStage(
+        name="improve",
+        table=POLICIES,
+        reads=(TRAINING_SET, PROMPTS, POLICIES),
+        function=make,
+        engine=Engine.TORCH,
+        workload=Workload(tokens=tokens),
+    )
 
 
 def _prepare(
     config: RunConfig, folder: Path, start: PolicyRef, training_set: Snapshot, prompts: Snapshot
 ) -> FineTuneJob:
-    """Write the pinned rows where the workers read them, and say what is to be done."""
+    """The fine-tuning job, its pinned rows written where the workers read them."""
     import pyarrow.parquet as pq
 
-    rows = training_set.arrow(["prompt", "solution", "weight", "num_shared_chars"])
+    rows = training_set.arrow(["prompt", "solution", "weight"])
     if rows.num_rows == 0:
         raise StageFailed(
             f"iteration {training_set.iteration}: no solution was rewarded, so there is nothing to "
             "train on; raise sampling.num_samples_per_problem, ask easier problems, or look at the "
             "wrong solutions (restem sql)"
         )
-    questions = prompts.arrow(
-        ["text", "reference", "num_shared_chars", "problem_id"], ON_VALIDATION
-    )
+    questions = prompts.arrow(["text", "reference", "question", "problem_id"], ON_VALIDATION)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / TRAIN_FILE)
     pq.write_table(questions, folder / VALIDATION_FILE)
@@ -120,31 +123,15 @@ def _policy_row(result: FineTuneResult, start: PolicyRef, version: int) -> pa.Ta
     import pyarrow as pa
 
     history = [record.model_dump(mode="json") for record in result.history]
-    return pa.Table.from_pylist(
-        [
-            {
-                "policy_id": policy_id_of(result.checkpoint),
-                "checkpoint_uri": str(result.checkpoint),
-                "started_from": start.policy_id,
-                "training_set_version": version,
-                "epoch": result.epoch,
-                "num_epochs": result.num_epochs,
-                "validation_reward": result.validation_reward,
-                "history": json.dumps(history),
-                "mlflow_run_id": None,
-                "created_at": datetime.now(UTC),
-            }
-        ],
-        schema=_schema(),
-    )
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    from schemas import POLICIES
-    from schemas.table import ITERATION, RUN_ID
-
-    added_by_the_lake = (RUN_ID.name, ITERATION.name)
-    fields = [field for field in POLICIES.arrow_schema() if field.name not in added_by_the_lake]
-    return pa.schema(fields)
+    row = {
+        "policy_id": policy_id_of(result.checkpoint),
+        "checkpoint_uri": str(result.checkpoint),
+        "started_from": start.policy_id,
+        "training_set_version": version,
+        "epoch": result.epoch,
+        "num_epochs": result.num_epochs,
+        "validation_reward": result.validation_reward,
+        "history": json.dumps(history),
+        "created_at": datetime.now(UTC),
+    }
+    return pa.Table.from_pylist([row], POLICIES.arrow_schema(partition_columns=False))

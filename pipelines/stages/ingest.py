@@ -1,50 +1,53 @@
-"""Ingest: problems of all sources, each with its id and its split.
+"""Ingest: the problems of all sources, each with its id and its split.
 
-Sources are read in Python; what concerns all rows together (duplicates, splits) is Spark's work, in
-native functions.
+Sources are read in Python; duplicates and splits, which concern all rows together, are found in
+Spark with native functions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from expectations.question_key import question_key_sql
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config.sizes import problem_sizes
 from pipelines.config.suites import suite_sources
 from pipelines.datasets.problem import RawProblem
-from pipelines.datasets.read import MAX_SHOWN, named, read
-from pipelines.errors import InputError
-from pipelines.stage import SparkStage
+from pipelines.datasets.read import read
+from pipelines.errors import MAX_FAULTS, InputError, list_faults
+from pipelines.stage import SparkStage, StageContext
+from pipelines.workload import Amount, Workload
+from schemas import PROBLEMS
 from schemas.problems import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 
-def ingest(config: RunConfig, spark: Callable[[], SparkSession]) -> SparkStage:
+def ingest(config: RunConfig) -> SparkStage:
     """The stage that makes the problems from the configuration's sources.
 
     Raises (in the stage):
-        InputError: a source cannot be read, rows are no problems or are there twice, or there are
-            too few of them.
+        InputError: a source cannot be read, has rows that are not problems or duplicate questions,
+            or there are too few problems.
     """
-    measures: dict[str, float] = {}
 
-    def make() -> DataFrame:
+    def make(context: StageContext) -> DataFrame:
         rows = read_sources(config)
         _check_counts(config.problems, rows)
-        raw = spark().createDataFrame(rows)
+        raw = context.engines.spark().createDataFrame(rows)
         if config.problems.duplicates == "refuse":
             _refuse_duplicates(raw)
         else:
             raw = _first_of_duplicates(raw, config)
-            measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
+            context.measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
         return split_problems(raw, config.problems, config.seed)
 
-    return SparkStage("ingest", make, measures)
+    rows = Amount(dict.fromkeys(problem_sizes(config), 1))
+    return SparkStage(name="ingest", table=PROBLEMS, function=make, workload=Workload(rows))
 
 
 def problem_id(dataset: str, question: str) -> str:
@@ -53,34 +56,25 @@ def problem_id(dataset: str, question: str) -> str:
 
 
 def read_sources(config: RunConfig) -> pa.Table:
-    """All sources' problems in memory, those of the suites included.
+    """The problems of all sources in memory, including those of the suites.
 
-    `split` is null where a source has none; `place` counts all rows, in the sources' order.
+    `split` is null where a source has none; `place` numbers all rows in the order of the sources.
 
     Raises:
-        InputError: a source cannot be read, or has rows that are no problems.
+        InputError: a source cannot be read, or has rows that are not problems.
     """
     import pyarrow as pa
 
-    text, whole = pa.string(), pa.int64()
-    schema = pa.schema(
-        {
-            "dataset": text,
-            "split": text,
-            "question": text,
-            "reference": text,
-            "solution": text,
-            "metadata": text,
-            "source_row": whole,
-        }
-    )
+    texts = ("dataset", "split", "question", "reference", "solution", "metadata")
+    types: dict[str, pa.DataType] = dict.fromkeys(texts, pa.string())
+    schema = pa.schema({**types, "source_row": pa.int64()})
     sources = [(None, source) for source in config.problems.sources]
     tables = [
         pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
         for suite, source in [*sources, *suite_sources(config)]
     ]
     rows = pa.concat_tables(tables)
-    return rows.append_column("place", pa.array(range(rows.num_rows), whole))
+    return rows.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
 
 
 def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, object]]:
@@ -100,7 +94,7 @@ def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, 
 
 
 def chosen_by_hash(raws: list[RawProblem], source: SourceConfig, seed: int) -> list[RawProblem]:
-    """At most `max_problems` of them, whatever their order; those chosen stay in it."""
+    """At most `max_problems` problems, chosen by hash and kept in their order."""
     if source.max_problems is None:
         return raws
 
@@ -126,23 +120,20 @@ def _check_counts(problems: ProblemsConfig, rows: pa.Table) -> None:
 
 
 def _same_question() -> Column:
-    """What a question has in common with its duplicates.
-
-    White space and case do not make another problem: such a pair may straddle train and test.
-    """
+    """The question as duplicates are found by it: white space and case do not make another problem."""
     from pyspark.sql import functions as F
 
-    return F.lower(F.trim(F.regexp_replace("question", r"\s+", " ")))
+    return F.expr(question_key_sql("question"))
 
 
 def _first_of_duplicates(raw: DataFrame, config: RunConfig) -> DataFrame:
-    """One row a question: what is held out stays so, and is not trained on."""
+    """One row per question; of duplicates, a held-out one is kept and the training one dropped."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     names = [name for name, _ in suite_sources(config)]
     order = [TEST, *names, VALIDATION]
-    # Other splits are transfer suites too, those of a source's own; a null one may become training.
+    # Other splits are transfer suites of the source itself; a null split may become training.
     other = F.when(F.col("split").isNull() | (F.col("split") == TRAIN), len(order) + 1)
     rank = F.coalesce(
         *[F.when(F.col("split") == split, n) for n, split in enumerate(order)],
@@ -163,17 +154,17 @@ def _refuse_duplicates(raw: DataFrame) -> None:
         .agg(F.count("*").alias("n"), F.sort_array(F.collect_list(place)).alias("places"))
         .where("n > 1")
     )
-    groups = repeated.orderBy("places").limit(MAX_SHOWN).collect()
+    groups = repeated.orderBy("places").limit(MAX_FAULTS).collect()
     if groups:
         lines = [_duplicate(group["places"]) for group in groups]
-        raise InputError(named(repeated.count(), lines))
+        raise InputError(list_faults(lines, repeated.count()))
 
 
 def _duplicate(places: list[tuple[str, int]]) -> str:
     first, *others = places
     rows = ", ".join(
         str(row) if dataset == first[0] else f"{row} of {dataset}"
-        for dataset, row in others[:MAX_SHOWN]
+        for dataset, row in others[:MAX_FAULTS]
     )
     return (
         f"{first[0]}: row {first[1]}: question must be there once (white space and case aside), "
@@ -184,9 +175,9 @@ def _duplicate(places: list[tuple[str, int]]) -> str:
 def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataFrame:
     """Ids and splits of raw problems.
 
-    Problems without a split are put in the seeded hash order of their ids: the first `num_test` are
-    test, the next `num_validation` validation, the others train. Neither order nor partitioning of
-    the rows matters.
+    Problems without a split are ordered by the seeded hash of their ids: the first `num_test` are
+    test, the next `num_validation` validation, the others train. The result does not depend on the
+    order or the partitioning of the rows.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from pipelines.config import Decoding, PromptConfig, RunConfig, SuiteConfig
+from pipelines.config import PromptConfig, RunConfig
+from pipelines.config.draws import Draws, NamedDecoding, draws, num_drawn
+from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import Suite, suites_of
-from pipelines.stage import SparkStage
+from pipelines.stage import SparkStage, StageContext
 from pipelines.stages.few_shot import exemplars_of, frame_of
-from schemas.problems import TEST, TRAIN
-from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
+from pipelines.workload import Amount, Workload
+from schemas import PROBLEMS, PROMPTS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -26,18 +28,10 @@ SEED_LIMIT = 2**31 - 4096
 """Seeds lie below it, with room for the samples' own: the j-th sample of a prompt has seed + j."""
 
 
-@dataclass(frozen=True)
-class Draw:
-    """A way to draw solutions, with the name it has in `prompts`."""
-
-    name: str
-    decoding: Decoding
-
-
 def render(config: RunConfig, iteration: int) -> SparkStage:
     """The stage that makes the prompts of an iteration's policy from the problems."""
 
-    def make(problems: DataFrame) -> DataFrame:
+    def make(_: StageContext, problems: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F
 
         suites = suites_of(config)
@@ -48,39 +42,14 @@ def render(config: RunConfig, iteration: int) -> SparkStage:
         ]
         return reduce(lambda rows, more: rows.unionByName(more), [_rows(one) for one in asked])
 
-    return SparkStage("render", make)
-
-
-def draws(config: RunConfig, iteration: int) -> dict[str, tuple[Draw, ...]]:
-    """How an iteration's policy is asked: by split; splits not named are asked as "" says.
-
-    The last policy has no E-step after it, so its training problems are asked only if the
-    evaluation wants its train-test gap.
-    """
-    sampling, evaluation = config.sampling, config.evaluation
-    is_last = iteration == config.num_iterations
-    num_samples = evaluation.final_train_samples if is_last else sampling.num_samples_per_problem
-    greedy = Draw(GREEDY, Decoding())
-    train: tuple[Draw, ...] = ()
-    if num_samples:
-        e_step = Decoding(
-            num_samples=num_samples,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-        )
-        train = (Draw(SAMPLE, e_step),)
-    test: tuple[Draw, ...] = (greedy,)
-    if evaluation.pass_at_k:
-        test = (greedy, Draw(PASS_AT_K, evaluation.pass_at_k))
-    return {TRAIN: train, TEST: test, "": (greedy,)} | {
-        suite.name: _suite_draws(suite) for suite in evaluation.suites
-    }
-
-
-def _suite_draws(suite: SuiteConfig) -> tuple[Draw, ...]:
-    greedy = (Draw(GREEDY, Decoding()),) if suite.greedy else ()
-    return greedy + ((Draw(PASS_AT_K, suite.pass_at_k),) if suite.pass_at_k else ())
+    numbers = num_drawn(config, iteration, list(asked_sizes(config)))
+    return SparkStage(
+        name="render",
+        table=PROMPTS,
+        reads=(PROBLEMS,),
+        function=make,
+        workload=Workload(Amount({purpose: len(n) for purpose, n in numbers.items()})),
+    )
 
 
 @dataclass(frozen=True)
@@ -154,13 +123,13 @@ def _rows(asked: _Asked) -> DataFrame:
         F.lit(asked.max_tokens).alias("max_tokens"),
         stop.alias("stop"),
         asked.seed.alias("seed"),
-        F.length("before").alias("num_shared_chars"),
+        "question",
         "reference",
         "text",
     )
 
 
-def _draws_of_split(by_split: dict[str, tuple[Draw, ...]]) -> Column:
+def _draws_of_split(by_split: Draws) -> Column:
     from pyspark.sql import functions as F
 
     chosen = F.when(F.lit(False), _draw_array(()))
@@ -170,7 +139,7 @@ def _draws_of_split(by_split: dict[str, tuple[Draw, ...]]) -> Column:
     return chosen.otherwise(_draw_array(by_split[""]))
 
 
-def _draw_array(ways: tuple[Draw, ...]) -> Column:
+def _draw_array(ways: tuple[NamedDecoding, ...]) -> Column:
     from pyspark.sql import functions as F
 
     structs = [

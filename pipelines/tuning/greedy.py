@@ -1,28 +1,27 @@
-"""Greedy solutions of a model in training: what D_val is scored on after each epoch.
+"""Greedy solutions of a model in training, for the reward on D_val after each epoch.
 
-A plain batched loop over a shared prefix; the engine that samples is not started for it.
+A plain batched loop over a shared prefix: starting the engine that samples would take longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipelines.tuning.packing import Tokens, shared_prefix, tokenize
 from pipelines.tuning.shared_prefix import prefix_cache
 from pipelines.tuning.split_attention import split_attention
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class GreedySettings:
-    """How a solution ends."""
+    """Where a solution ends."""
 
     stop: tuple[str, ...]
     max_tokens: int
@@ -34,9 +33,7 @@ def greedy_solutions(
     prompts: Sequence[str],
     settings: GreedySettings,
 ) -> list[str]:
-    """The most likely solution of each prompt, token by token, without its stop string."""
-    import torch
-
+    """The greedy solution of each prompt, without its stop string."""
     if not prompts:
         return []
     tokens = tokenize(tokenizer, prompts)
@@ -48,22 +45,25 @@ def greedy_solutions(
         for start in range(0, len(order), ROWS_AT_ONCE):
             part = order[start : start + ROWS_AT_ONCE]
             rests = [tokens[index][len(prefix) :] for index in part]
-            texts = _Decoding(model, tokenizer, settings, shared).run(rests)
+            texts = _BatchDecoder(model, tokenizer, settings, shared).solutions(rests)
             solutions.update(zip(part, texts, strict=True))
     return [solutions[index] for index in range(len(prompts))]
 
 
 @dataclass(frozen=True)
-class _Decoding:
+class _BatchDecoder:
+    """Decodes a batch of prompts that follow a shared prefix."""
+
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: GreedySettings
     shared: DynamicCache | None
 
-    def run(self, rests: Sequence[Tokens]) -> list[str]:
-        """Solutions of prompts given by what follows the prefix; rows that ended leave the batch."""
-        from transformers import DynamicCache
+    def solutions(self, rests: Sequence[Tokens]) -> list[str]:
+        """The solution of each prompt, given as its tokens after the prefix.
 
+        Rows that have ended leave the batch.
+        """
         width = max(len(rest) for rest in rests)
         cache = DynamicCache()
         padding = [width - len(rest) for rest in rests]
@@ -87,44 +87,37 @@ class _Decoding:
         return [self._text(tokens) for tokens in written]
 
     def _read(self, rests: Sequence[Tokens], padding: Sequence[int], cache: DynamicCache) -> Tensor:
-        import torch
-
+        """Logits of the first token of each row, after reading the prompts."""
         device = self.model.device
         width = len(rests[0]) + padding[0]
         inputs = [(0,) * pad + rest for pad, rest in zip(padding, rests, strict=True)]
         columns = torch.arange(width, device=device)
-        # Padding lies to the left; a padded position sees at least itself, or its softmax is empty.
+        # Padding is on the left; a padded position attends at least to itself, because a softmax
+        # over nothing is not a number.
         real = columns[None] >= torch.tensor(padding, device=device)[:, None]
         causal = columns[None, :] <= columns[:, None]
         own = causal[None] & (real[:, None, :] | torch.eye(width, dtype=torch.bool, device=device))
-        return self._logits(
-            torch.tensor(inputs, device=device),
-            own[:, None],
-            self._positions(padding, columns),
-            cache,
-        )
+        positions = self._positions(padding, columns)
+        return self._logits(torch.tensor(inputs, device=device), own[:, None], positions, cache)
 
     def _step(
         self, chosen: Tensor, padding: Sequence[int], column: int, cache: DynamicCache
     ) -> Tensor:
-        import torch
-
+        """Logits of the token after the chosen ones, which are in this column of the batch."""
         device = chosen.device
         columns = torch.arange(column + 1, device=device)
         real = columns[None] >= torch.tensor(padding, device=device)[:, None]
-        return self._logits(
-            chosen[:, None],
-            real[:, None, None],
-            self._positions(padding, columns[-1:]),
-            cache,
-        )
+        positions = self._positions(padding, columns[-1:])
+        return self._logits(chosen[:, None], real[:, None, None], positions, cache)
 
     def _positions(self, padding: Sequence[int], columns: Tensor) -> Tensor:
         shift = columns.new_tensor(padding)[:, None]
         before = self.shared.get_seq_length() if self.shared is not None else 0
         return (columns[None] - shift).clamp(min=0) + before
 
-    def _logits(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: object) -> Tensor:
+    def _logits(
+        self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+    ) -> Tensor:
         output = self.model.base_model(
             input_ids=inputs,
             attention_mask=mask,
@@ -134,7 +127,6 @@ class _Decoding:
             shared_prefix=self.shared,
         )
         head = self.model.get_output_embeddings()
-        assert callable(head)
         return head(output.last_hidden_state[:, -1]).float()
 
     def _ended(self, tokens: list[int]) -> bool:

@@ -1,4 +1,4 @@
-"""A fine-tuning job and its result, as they travel between processes: JSON files in one folder."""
+"""A fine-tuning job and its result, which processes exchange as JSON files in the job's folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LOG_FILE = "fine_tune.log"
 
 
 class FineTuneJob(Section):
-    """Everything the training function needs; it knows no lake and no run."""
+    """Everything the training function needs; independent of the lake and the run."""
 
     start: str
-    """Checkpoint folder or hub id of the policy fine-tuned."""
+    """Checkpoint folder or hub id of the policy that is fine-tuned."""
     start_policy_id: str
     train_file: Path
-    """Parquet: prompt, solution, weight, num_shared_chars."""
+    """Parquet with the columns prompt, solution and weight."""
     validation_file: Path | None = None
-    """Parquet: text, reference, problem_id; None without D_val."""
+    """Parquet with the columns text, reference and question; None without D_val."""
     stop: tuple[str, ...] = ()
     max_tokens: int
-    """Longest solution when D_val is decoded."""
+    """Maximum number of tokens of a solution on D_val."""
     max_model_len: int
     reward: RewardConfig = RewardConfig()
     improve: ImproveConfig = ImproveConfig()
@@ -36,12 +36,12 @@ class FineTuneJob(Section):
     seed: int = 0
     trust_remote_code: bool = False
     folder: Path
-    """Where checkpoints, state, log and result go."""
+    """Folder of checkpoints, state, log and result."""
 
     def fingerprint(self) -> str:
-        """Hash of what decides the result: settings and data, not folders or workers."""
-        where = {"train_file", "validation_file", "folder", "training", "start"}
-        settings = self.model_dump(mode="json", exclude=where)
+        """Hash of what determines the result: settings and data, not folders or workers."""
+        left_out = {"train_file", "validation_file", "folder", "training", "start"}
+        settings = self.model_dump(mode="json", exclude=left_out)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for file in (self.train_file, self.validation_file):
             digest.update(file.read_bytes() if file else b"")
@@ -54,20 +54,20 @@ class EpochRecord(Section):
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean over the epoch's batches, by labelled tokens."""
+    """Mean over the epoch's batches, weighted by their labelled tokens."""
     validation_reward: float | None
     """Mean reward of greedy solutions on D_val."""
     seconds: float
     validation_seconds: float
-    """Of them, spent on D_val."""
+    """Part of `seconds` spent on D_val."""
     tokens: int
-    """Labelled tokens."""
+    """Number of labelled tokens."""
     examples: int
     step_losses: tuple[float, ...]
 
 
 class FineTuneResult(Section):
-    """The policy handed on, and how it came to be."""
+    """The policy handed on, and the history of its training."""
 
     fingerprint: str
     checkpoint: Path
@@ -78,7 +78,7 @@ class FineTuneResult(Section):
     """Of the epoch kept."""
     history: tuple[EpochRecord, ...]
     labelled_tokens: int
-    """In one epoch."""
+    """Number per epoch."""
     seconds: float
     """Training and validation, without process start and loading."""
     world_size: int
@@ -86,7 +86,7 @@ class FineTuneResult(Section):
 
 
 def finished_result(job: FineTuneJob) -> FineTuneResult | None:
-    """What an earlier start of the same job left, if it came to the end."""
+    """The result of an earlier start of the same job; None if it did not finish."""
     try:
         text = (job.folder / RESULT_FILE).read_text(encoding="utf-8")
         result = FineTuneResult.model_validate_json(text)
@@ -97,7 +97,7 @@ def finished_result(job: FineTuneJob) -> FineTuneResult | None:
 
 
 def kept_epoch(rewards: Sequence[float | None], keep: str) -> int:
-    """The epoch (from 1) whose policy is handed on: the earliest best on D_val, or the last."""
+    """The epoch (from 1) whose policy is handed on: the earliest of the best on D_val, or the last."""
     measured = [reward for reward in rewards if reward is not None]
     if keep == "last" or len(measured) < len(rewards):
         return len(rewards)
@@ -105,7 +105,7 @@ def kept_epoch(rewards: Sequence[float | None], keep: str) -> int:
 
 
 def should_stop(rewards: Sequence[float | None], patience: int, max_epochs: int) -> bool:
-    """Whether the "while reward improves on D_val" of Algorithm 1 has ended."""
+    """Whether Algorithm 1's "while reward improves on D_val" has ended."""
     if len(rewards) >= max_epochs:
         return True
     if not rewards or rewards[-1] is None:

@@ -1,4 +1,4 @@
-"""Starts the workers of a fine-tuning job and waits for them, showing how far they are."""
+"""Starts the workers of a fine-tuning job and shows their progress until they end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import StageFailed
 from pipelines.runtime.hardware import usable_cores
+from pipelines.runtime.parent_death import environment_for_child
 from pipelines.runtime.progress import Progress
 from pipelines.tuning.job import (
     LOG_FILE,
@@ -19,20 +19,19 @@ from pipelines.tuning.job import (
     FineTuneResult,
     finished_result,
 )
-from pipelines.tuning.parent import environment_for_child
-from pipelines.tuning.progress_file import Listener
+from pipelines.tuning.progress_file import ProgressReader
 
 JOB_FILE = "job.json"
 POLL_SECONDS = 0.2
 
 
 def fine_tune(job: FineTuneJob, num_examples: int, progress: Progress) -> FineTuneResult:
-    """Run the job, or return what it left if it is finished; resumes after its last epoch.
+    """Run the job, or return its result if it has finished; resumes after its last epoch.
 
     Args:
-        job: what to do.
-        num_examples: rows of the training set, for the progress shown.
-        progress: where it is shown.
+        job: the job.
+        num_examples: number of rows of the training set, for the progress.
+        progress: where the progress is shown.
 
     Raises:
         StageFailed: a worker ended without a result.
@@ -46,37 +45,26 @@ def fine_tune(job: FineTuneJob, num_examples: int, progress: Progress) -> FineTu
     (job.folder / JOB_FILE).write_text(job.model_dump_json(indent=1), encoding="utf-8")
     total = num_examples * job.improve.max_epochs
     with progress.task("improve", total, "examples") as task:
-        listener = Listener(job.folder / PROGRESS_FILE, task)
-        _LAUNCHERS[job.training.launcher](job, listener)
+        reader = ProgressReader(job.folder / PROGRESS_FILE, task)
+        if job.training.launcher == "ray":
+            from pipelines.tuning.ray_train import run_on_ray
+
+            run_on_ray(job, reader)
+        else:
+            _run_here(job, reader)
     result = finished_result(job)
     if result is None:
-        raise listener.failure or StageFailed(
+        raise reader.failure or StageFailed(
             f"fine-tuning ended without a result; see {job.folder / LOG_FILE}"
         )
     return result
 
 
-def _torchrun(job: FineTuneJob, listener: Listener) -> None:
-    command = worker_command(job)
-    environment = {**os.environ, **environment_for_child(), **_settings(job)}
-    with (job.folder / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        try:
-            while process.poll() is None:
-                listener.listen()
-                time.sleep(POLL_SECONDS)
-        finally:
-            process.kill()
-            code = process.wait()
-    listener.listen()
-    if code != 0:
-        raise listener.failure or StageFailed(_explain(code, job.folder / LOG_FILE))
-
-
 def worker_command(job: FineTuneJob) -> list[str]:
-    """One worker is started as it is: torchrun's agent costs seconds and has nothing to watch."""
+    """The command that starts the job's workers on this machine.
+
+    A single worker is started directly: torchrun's agent would take seconds to start.
+    """
     worker = ["pipelines.tuning.worker", str(job.folder / JOB_FILE)]
     if job.training.num_workers == 1:
         return [sys.executable, "-m", *worker]
@@ -84,17 +72,35 @@ def worker_command(job: FineTuneJob) -> list[str]:
     return [*agent, f"--nproc-per-node={job.training.num_workers}", "-m", *worker]
 
 
-def _settings(job: FineTuneJob) -> dict[str, str]:
+def _run_here(job: FineTuneJob, reader: ProgressReader) -> None:
+    """Run the workers as processes of this machine."""
     threads = max(1, usable_cores() // job.training.num_workers)
     folders = [str(Path(folder).absolute()) for folder in sys.path]
-    return {
+    environment = {
+        **os.environ,
+        **environment_for_child(),
         "OMP_NUM_THREADS": str(threads),
-        # A thread that waits for another one spins for milliseconds by default: on a processor
-        # that something else uses too, that is most of a step's time.
+        # A waiting thread spins for milliseconds by default. On a busy processor that is most of a
+        # step's time.
         "GOMP_SPINCOUNT": "10000",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
         "TOKENIZERS_PARALLELISM": "false",
     }
+    command, log_file = worker_command(job), job.folder / LOG_FILE
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            while process.poll() is None:
+                reader.update()
+                time.sleep(POLL_SECONDS)
+        finally:
+            process.kill()
+            code = process.wait()
+    reader.update()
+    if code != 0:
+        raise reader.failure or StageFailed(_explain(code, log_file))
 
 
 def _explain(code: int, log: Path) -> str:
@@ -103,15 +109,3 @@ def _explain(code: int, log: Path) -> str:
     if code == -9:
         last = "a worker was killed, most likely for memory; lower training.rows_per_pass"
     return f"fine-tuning failed (exit code {code}): {last}; see {log}"
-
-
-def _ray(job: FineTuneJob, listener: Listener) -> None:
-    from pipelines.tuning.ray_train import run_on_ray
-
-    run_on_ray(job, listener)
-
-
-_LAUNCHERS: dict[str, Callable[[FineTuneJob, Listener], None]] = {
-    "torchrun": _torchrun,
-    "ray": _ray,
-}

@@ -1,15 +1,18 @@
-"""What a worker reads before its first step: model, tokenizer, rows."""
+"""Loading of what a worker trains: tokenizer, model and rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.errors import InputError
-from schemas.prompts import question_of
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from pipelines.errors import InputError, first_line
+from pipelines.tuning.packing import TrainingRow
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.tuning.job import FineTuneJob
@@ -21,8 +24,6 @@ def load_tokenizer(job: FineTuneJob) -> PreTrainedTokenizerBase:
     Raises:
         InputError: it cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     try:
         return AutoTokenizer.from_pretrained(job.start, trust_remote_code=job.trust_remote_code)
     except (OSError, ValueError) as error:
@@ -35,61 +36,57 @@ def load_model(job: FineTuneJob, device: str) -> tuple[PreTrainedModel, torch.dt
     Raises:
         InputError: it cannot be loaded.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     remote = job.trust_remote_code
     try:
         config = AutoConfig.from_pretrained(job.start, trust_remote_code=remote)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             job.start, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=remote
         )
     except (OSError, ValueError) as error:
         raise _not_loaded(job, "model", error) from None
-    # Without dropout: the loss must not depend on how a batch is cut into passes and workers.
+    # Without dropout: the loss must not depend on how a batch is split into passes and workers.
     model.eval()
-    return model.to(device), config.dtype or torch.float32
+    # Not `model.to`, which transformers wraps in a decorator that loses its type.
+    torch.nn.Module.to(model, device)
+    return model, config.dtype or torch.float32
 
 
-def read_train(file: Path) -> list[tuple[str, str, float]]:
-    """(prompt, solution, weight), the weights scaled to a mean of 1."""
-    import pyarrow.parquet as pq
+def read_train(file: Path) -> list[TrainingRow]:
+    """The training set, with the weights scaled to a mean of 1.
 
+    Raises:
+        InputError: all weights are 0.
+    """
     columns = pq.read_table(file, columns=["prompt", "solution", "weight"]).to_pydict()
     weights = columns["weight"]
     mean = sum(abs(weight) for weight in weights) / max(len(weights), 1)
     if mean == 0:
         raise InputError("training_set: every weight is 0; check curate.weight and the rewards")
     scaled = [weight / mean for weight in weights]
-    return list(zip(columns["prompt"], columns["solution"], scaled, strict=True))
+    rows = zip(columns["prompt"], columns["solution"], scaled, strict=True)
+    return [TrainingRow(*row) for row in rows]
 
 
-class Question(NamedTuple):
+class ValidationPrompt(NamedTuple):
     """A prompt of D_val."""
 
     text: str
-    """What the policy sees."""
+    """What the policy reads."""
     reference: str
-    asked: str
-    """The question alone."""
+    question: str
+    """The part of the text that asks this problem."""
 
 
-def read_validation(file: Path | None) -> list[Question]:
+def read_validation(file: Path | None) -> list[ValidationPrompt]:
     """The prompts of D_val; none without a file."""
-    import pyarrow.parquet as pq
-
     if file is None:
         return []
-    rows = pq.read_table(file, columns=["text", "reference", "num_shared_chars"]).to_pylist()
-    return [
-        Question(row["text"], row["reference"], question_of(row["text"], row["num_shared_chars"]))
-        for row in rows
-    ]
+    rows = pq.read_table(file, columns=list(ValidationPrompt._fields)).to_pylist()
+    return [ValidationPrompt(**row) for row in rows]
 
 
 def _not_loaded(job: FineTuneJob, what: str, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0]
     return InputError(
-        f"{job.start}: its {what} cannot be loaded to fine-tune it ({reason}); "
+        f"{job.start}: its {what} cannot be loaded to fine-tune it ({first_line(error)}); "
         "a policy is a folder that save_pretrained wrote, with its tokenizer"
     )

@@ -1,21 +1,22 @@
-"""Rows as tokens: the prefix that all prompts share, once, and what follows it in each row.
+"""Training rows as tokens: the prefix that all prompts share, and the rest of each row.
 
-The policy is trained on the tokens it reads and writes when it is sampled:
+The policy is trained on the same tokens that it reads and writes when it is sampled:
 
 - A prompt is tokenized as a whole, as the engine does it. The shared prefix is the longest common
-  prefix of the *tokenized* prompts; pieces of text tokenized apart and glued together can differ.
-- A solution's tokens are the rest of the tokenization of prompt + solution + end, where that begins
-  with the prompt's own tokens; where a token would span the border (the policy could not have
-  written it), the solution is tokenized by itself.
+  prefix of the *tokenized* prompts: tokenizing pieces of a text can give other tokens than
+  tokenizing the text.
+- A solution's tokens are what follows the prompt's own tokens in the tokenization of
+  prompt + solution + end. If a token spans the border between prompt and solution (the policy could
+  not have written it), the solution is tokenized by itself.
 - The end is the first stop string if solutions are sampled with one, so that the policy learns to
-  write it; else the end-of-text token.
+  write it; otherwise it is the end-of-text token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import InputError
 
@@ -25,32 +26,40 @@ if TYPE_CHECKING:
 Tokens = tuple[int, ...]
 
 
+class TrainingRow(NamedTuple):
+    """One (x, y) of the training set."""
+
+    prompt: str
+    solution: str
+    weight: float
+
+
 @dataclass(frozen=True)
-class Row:
-    """One (x, y): the tokens after the shared prefix."""
+class PackedRow:
+    """A training row: the tokens after the shared prefix."""
 
     tokens: Tokens
     num_prompt: int
-    """How many of them belong to the prompt, at least 1; the others are labels."""
+    """Number of tokens that belong to the prompt, at least 1; the others are labels."""
     weight: float
 
     @property
     def num_labels(self) -> int:
-        """Labelled tokens: the solution's and its end."""
+        """Number of labelled tokens: the solution's and its end's."""
         return len(self.tokens) - self.num_prompt
 
 
 @dataclass(frozen=True)
 class PackedRows:
-    """A training set, tokenized."""
+    """A tokenized training set."""
 
     prefix: Tokens
-    rows: tuple[Row, ...]
+    rows: tuple[PackedRow, ...]
 
 
 def pack(
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[tuple[str, str, float]],
+    rows: Sequence[TrainingRow],
     stop: Sequence[str],
     max_model_len: int,
 ) -> PackedRows:
@@ -58,39 +67,39 @@ def pack(
 
     Args:
         tokenizer: the policy's.
-        rows: (prompt, solution, weight).
+        rows: the training set.
         stop: the stop strings that solutions are sampled with.
-        max_model_len: longest prompt plus solution plus end, in tokens.
+        max_model_len: maximum number of tokens of prompt, solution and end together.
 
     Raises:
         InputError: a row is longer than that, or solutions have no end.
     """
     if not rows:
         return PackedRows((), ())
-    prompts = tokenize(tokenizer, [prompt for prompt, _, _ in rows])
+    prompts = tokenize(tokenizer, [row.prompt for row in rows])
     prefix = shared_prefix(prompts)
     packed = []
-    end = _end(tokenizer, stop)
-    wholes = tokenize(tokenizer, [f"{prompt}{solution}{end.text}" for prompt, solution, _ in rows])
-    pieces = _Pieces(tokenizer)
+    end, end_tokens = _end(tokenizer, stop)
+    wholes = tokenize(tokenizer, [f"{row.prompt}{row.solution}{end}" for row in rows])
     for number, (row, prompt, whole) in enumerate(zip(rows, prompts, wholes, strict=True), 1):
         labels = whole[len(prompt) :]
         if whole[: len(prompt)] != prompt or not labels:
-            labels = pieces.tokenize(f"{row[1]}{end.text}")
-        labels += end.tokens
+            alone = tokenizer(f"{row.solution}{end}", add_special_tokens=False)
+            labels = tuple(alone["input_ids"])
+        labels += end_tokens
         length = len(prompt) + len(labels)
         if length > max_model_len:
             raise InputError(
                 f"training_set row {number} has {length} tokens, model.max_model_len is "
-                f"{max_model_len}; raise it (the prompt ends in {row[0][-40:]!r})"
+                f"{max_model_len}; raise it (the prompt ends in {row.prompt[-40:]!r})"
             )
         rest = prompt[len(prefix) :]
-        packed.append(Row(rest + labels, len(rest), row[2]))
+        packed.append(PackedRow(rest + labels, len(rest), row.weight))
     return PackedRows(prefix, tuple(packed))
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
-    """Texts as the engine reads them, special tokens as the tokenizer adds them."""
+    """The tokens of each text as the engine reads it, with the tokenizer's special tokens."""
     distinct = list(dict.fromkeys(texts))
     ids = tokenizer(distinct)["input_ids"]
     known = {text: tuple(tokens) for text, tokens in zip(distinct, ids, strict=True)}
@@ -98,10 +107,10 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[T
 
 
 def shared_prefix(prompts: Sequence[Tokens]) -> Tokens:
-    """The longest common prefix that leaves every prompt a token of its own.
+    """The longest common prefix that is shorter than every prompt.
 
-    The first label is predicted at the prompt's last token, which therefore is a row's, not the
-    prefix's.
+    The first label is predicted at the prompt's last token, which therefore must be in the row, not
+    in the prefix.
     """
     first, last = min(prompts), max(prompts)
     length = min(len(tokens) for tokens in prompts) - 1
@@ -111,28 +120,12 @@ def shared_prefix(prompts: Sequence[Tokens]) -> Tokens:
     return first[: max(length, 0)]
 
 
-@dataclass(frozen=True)
-class _End:
-    """What ends a solution: text tokenized with it, or tokens put after it."""
-
-    text: str
-    tokens: Tokens
-
-
-def _end(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -> _End:
+def _end(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -> tuple[str, Tokens]:
+    """The end of every solution: text tokenized with it, and tokens put after it."""
     if stop:
-        return _End(stop[0], ())
+        return stop[0], ()
     if tokenizer.eos_token_id is None:
         raise InputError(
             "the model's tokenizer has no end-of-text token, so solutions cannot end; set sampling.stop"
         )
-    return _End("", (int(tokenizer.eos_token_id),))
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    tokenizer: PreTrainedTokenizerBase
-
-    def tokenize(self, text: str) -> Tokens:
-        encode: Callable[..., dict[str, list[int]]] = self.tokenizer
-        return tuple(encode(text, add_special_tokens=False)["input_ids"])
+    return "", (int(tokenizer.eos_token_id),)

@@ -1,6 +1,6 @@
-"""News of a fine-tuning job, from its first worker to whoever waits for it: JSON lines in a file.
+"""Progress of a fine-tuning job, from its first worker to the process that waits: JSON lines.
 
-A file, because it passes through torchrun, through Ray Train and between machines alike.
+A file works alike through torchrun, through Ray Train and between machines.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pipelines.runtime.progress import Task
 
 
 @dataclass(frozen=True)
-class Reporter:
-    """Writes the news; does nothing on other workers than the first."""
+class ProgressWriter:
+    """Appends events to the file; does nothing without a path, on all workers but the first."""
 
     path: Path | None
 
     def started(self, examples: int, done: int, dtype: str, num_workers: int) -> None:
-        """All examples of all epochs, and those that an earlier start did."""
+        """Training starts: number of examples of all epochs, and of those done earlier."""
         self._write(event="started", examples=examples, done=done, dtype=dtype, workers=num_workers)
 
     def stepped(self, examples: int, epoch: int, loss: float) -> None:
@@ -29,25 +29,25 @@ class Reporter:
         self._write(event="stepped", examples=examples, epoch=epoch, loss=loss)
 
     def validated(self, epoch: int, reward: float) -> None:
-        """An epoch's policy was measured on D_val."""
+        """The reward of an epoch's policy on D_val is known."""
         self._write(event="validated", epoch=epoch, reward=reward)
 
     def failed(self, error: BaseException) -> None:
-        """The job ends here."""
+        """The job ends with an error."""
         message = " ".join(str(error).split()) or "no message"
         if not isinstance(error, errors.RestEMError):
             message = f"{type(error).__name__}: {message}"
         self._write(event="failed", kind=type(error).__name__, message=message)
 
-    def _write(self, **news: object) -> None:
+    def _write(self, **event: object) -> None:
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(news) + "\n")
+                file.write(json.dumps(event) + "\n")
 
 
 @dataclass
-class Listener:
-    """Reads the news and shows it."""
+class ProgressReader:
+    """Reads events from the file and shows them."""
 
     path: Path
     task: Task
@@ -55,8 +55,8 @@ class Listener:
     _read: int = 0
     _note: dict[str, str] = field(default_factory=dict)
 
-    def listen(self) -> None:
-        """Take in what has been written since the last call."""
+    def update(self) -> None:
+        """Show the events written since the last call."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -64,29 +64,28 @@ class Listener:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read += len(whole) + len(newline)
         for line in whole.splitlines():
-            self._take(json.loads(line))
+            self._show(json.loads(line))
 
-    def _take(self, news: dict[str, Any]) -> None:
-        event = news["event"]
-        if event == "started":
-            self._note["dtype"] = news["dtype"]
-            self._advance(news["done"])
-        elif event == "stepped":
-            self._note["epoch"] = f"epoch {news['epoch']}"
-            self._note["loss"] = f"loss {news['loss']:.3f}"
-            self._advance(news["examples"])
-        elif event == "validated":
-            self._note["reward"] = f"D_val {news['reward']:.3f}"
-            self._advance(0)
-        elif event == "failed":
-            self.failure = _error(news["kind"], news["message"])
-
-    def _advance(self, examples: int) -> None:
+    def _show(self, event: dict[str, Any]) -> None:
+        examples = 0
+        match event["event"]:
+            case "started":
+                self._note["dtype"] = event["dtype"]
+                examples = event["done"]
+            case "stepped":
+                self._note["epoch"] = f"epoch {event['epoch']}"
+                self._note["loss"] = f"loss {event['loss']:.3f}"
+                examples = event["examples"]
+            case "validated":
+                self._note["reward"] = f"D_val {event['reward']:.3f}"
+            case "failed":
+                self.failure = _error(event["kind"], event["message"])
+                return
         self.task.advance(examples, note=", ".join(self._note.values()))
 
 
 def _error(kind: str, message: str) -> errors.RestEMError:
-    """The worker's own error if it is one of ours, so that a user's mistake keeps its exit code."""
+    """The worker's error, in its own class if that is one of ours: a class has its exit code."""
     found = getattr(errors, kind, errors.StageFailed)
     is_ours = isinstance(found, type) and issubclass(found, errors.RestEMError)
     return found(message) if is_ours else errors.StageFailed(message)

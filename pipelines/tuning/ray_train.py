@@ -1,29 +1,27 @@
-"""The same training function under Ray Train, for clusters; the job's folder must be shared."""
+"""The training function under Ray Train, for clusters; the job's folder must be shared."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
 
 from pipelines.errors import StageFailed
 from pipelines.runtime.hardware import has_gpu, usable_cores
 from pipelines.tuning.job import PROGRESS_FILE, FineTuneJob
+from pipelines.tuning.progress_file import ProgressReader, ProgressWriter
+from pipelines.tuning.worker import run_worker
 
-if TYPE_CHECKING:
-    from pipelines.tuning.progress_file import Listener
-
-LISTEN_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
-def run_on_ray(job: FineTuneJob, listener: Listener) -> None:
+def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
     """Run the job's workers as a Ray Train worker group.
 
     Raises:
-        StageFailed: Ray Train gave up.
+        StageFailed: Ray Train failed.
     """
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     num_workers = job.training.num_workers
     resources = {"CPU": 1.0} if has_gpu() else {"CPU": max(1.0, usable_cores() // num_workers)}
     trainer = TorchTrainer(
@@ -35,31 +33,28 @@ def run_on_ray(job: FineTuneJob, listener: Listener) -> None:
         run_config=RunConfig(name="ray", storage_path=str(job.folder.absolute())),
     )
     ended = threading.Event()
-    thread = threading.Thread(target=_listen, args=(listener, ended), daemon=True)
+    thread = threading.Thread(target=_read_until, args=(ended, reader), daemon=True)
     thread.start()
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps what a worker raised in several kinds of its own
         last = str(error).strip().splitlines()[-1]
-        raise listener.failure or StageFailed(f"fine-tuning on Ray failed: {last}") from error
+        raise reader.failure or StageFailed(f"fine-tuning on Ray failed: {last}") from error
     finally:
         ended.set()
         thread.join()
 
 
-def _train_loop(settings: dict[str, Any]) -> None:
-    from pipelines.tuning.progress_file import Reporter
-    from pipelines.tuning.worker import run_worker
-
+def _train_loop(settings: dict[str, str]) -> None:
     job = FineTuneJob.model_validate_json(settings["job"])
     try:
         run_worker(job)
     except Exception as error:
-        Reporter(job.folder / PROGRESS_FILE).failed(error)
+        ProgressWriter(job.folder / PROGRESS_FILE).failed(error)
         raise
 
 
-def _listen(listener: Listener, ended: threading.Event) -> None:
-    while not ended.wait(LISTEN_SECONDS):
-        listener.listen()
-    listener.listen()
+def _read_until(ended: threading.Event, reader: ProgressReader) -> None:
+    while not ended.wait(POLL_SECONDS):
+        reader.update()
+    reader.update()

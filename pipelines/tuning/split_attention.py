@@ -1,28 +1,28 @@
 """Attention of many rows to one shared prefix, without a copy of the prefix for each row.
 
-All rows' queries meet the prefix's keys in one matrix product. While solutions are decoded, a token
-at a time, copying the prefix for every row and token would cost more than the model itself; in
-training on a processor it replaces a fused kernel whose gradient is slow there.
+The queries of all rows meet the prefix's keys in one matrix product. While solutions are decoded
+token by token, copying the prefix for every row and token would cost more than the model itself; in
+training on a processor this replaces a fused kernel whose gradient is slow there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import DynamicCache, PreTrainedModel
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = "restem_split"
 
 
 @contextmanager
 def split_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model's layers take a `shared_prefix` argument, passed to its `forward`."""
-    from transformers import AttentionInterface
-
+    """Let the model's `forward` take a DynamicCache of one row as `shared_prefix`."""
     AttentionInterface.register(NAME, _attend)
     usual = model.config._attn_implementation
     model.config._attn_implementation = NAME
@@ -32,8 +32,15 @@ def split_attention(model: PreTrainedModel) -> Iterator[None]:
         model.config._attn_implementation = usual
 
 
+def keys_and_values(layer: DynamicLayer) -> tuple[Tensor, Tensor]:
+    """What a filled layer of a cache holds, [rows, key heads, length, size] each."""
+    assert layer.keys is not None
+    assert layer.values is not None
+    return layer.keys, layer.values
+
+
 def _attend(
-    module: Any,
+    module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -44,19 +51,19 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Softmax over the prefix's keys and the row's own keys together.
 
-    `query` is [rows, heads, queries, size], `key` and `value` [rows, key heads, keys, size], the
-    prefix's [1, key heads, prefix length, size], the mask of a row's own keys [rows, 1, queries, keys].
+    `query` is [rows, heads, queries, size], `key` and `value` are [rows, key heads, keys, size], the
+    prefix's are [1, key heads, prefix length, size], and the mask of a row's own keys is
+    [rows, 1, queries, keys].
     """
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     if shared_prefix is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
     assert attention_mask is not None
+    assert isinstance(module.layer_idx, int)
     layer = shared_prefix.layers[module.layer_idx]
-    prefix_keys, prefix_values = layer.keys[0], layer.values[0]
+    assert isinstance(layer, DynamicLayer)
+    prefix_keys, prefix_values = (part[0] for part in keys_and_values(layer))
     rows, heads, queries, size = query.shape
     key_heads, prefix_length = prefix_keys.shape[:2]
     query = query * (size**-0.5 if scaling is None else scaling)

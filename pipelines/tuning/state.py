@@ -1,23 +1,22 @@
-"""What a fine-tuning job needs to go on after its last finished epoch."""
+"""The state that a fine-tuning job resumes from: weights and optimizer after an epoch."""
 
 from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from pipelines.tuning.job import EpochRecord
-
-if TYPE_CHECKING:
-    import torch
 
 STATE_FILE = "state.pt"
 
 
 @dataclass(frozen=True)
 class TuningState:
-    """Weights and optimizer after `history`'s last epoch."""
+    """Weights and optimizer after the last epoch of `history`."""
 
     fingerprint: str
     history: tuple[EpochRecord, ...]
@@ -26,9 +25,7 @@ class TuningState:
 
 
 def save_state(folder: Path, state: TuningState) -> None:
-    """Replace the state that is there; the old one or the new one, never half of either."""
-    import torch
-
+    """Replace the saved state; if this is interrupted, the old one stays."""
     partial = folder / f"{STATE_FILE}.partial"
     content = {
         "fingerprint": state.fingerprint,
@@ -41,9 +38,7 @@ def save_state(folder: Path, state: TuningState) -> None:
 
 
 def load_state(folder: Path, fingerprint: str) -> TuningState | None:
-    """The state of the same job; None if there is none, or if it cannot be read."""
-    import torch
-
+    """The saved state; None if there is none, it is another job's, or it cannot be read."""
     try:
         content = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
@@ -55,6 +50,6 @@ def load_state(folder: Path, fingerprint: str) -> TuningState | None:
 
 
 def drop_state(folder: Path) -> None:
-    """Free the disk."""
+    """Delete the saved state."""
     for name in (STATE_FILE, f"{STATE_FILE}.partial"):
         (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """torchrun's agent, as a process that ends with its parent: `python -m pipelines.tuning.torchrun ...`."""
 
-from pipelines.tuning.parent import end_with_parent
+from pipelines.runtime.parent_death import end_with_parent
 
 if __name__ == "__main__":
     end_with_parent()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from expectations.contamination import contaminated_suites
 from expectations.context import Context
@@ -27,20 +26,20 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Broken:
-    """Rows, the rule they break, and how often; `num_unexpected` None: not about single rows."""
+    """Rows and the rule that they break; `num_unexpected` is None where it is not about single rows."""
 
     table: Table
     rule: str
-    overrides: tuple[dict[str, Any], ...]
+    overrides: tuple[dict[str, object], ...]
     num_unexpected: int | None = 1
     context: Context = field(default_factory=Context)
-    examples: tuple[dict[str, Any], ...] = ()
+    examples: tuple[dict[str, object], ...] = ()
     severity: str = "critical"
     share: bool = False
-    """Whether the rule allows some rows to break it: more good rows would hide these."""
+    """Whether the rule allows a share of rows to break it, so that further good rows would hide these."""
 
 
-def _times(count: int, override: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+def _times(count: int, override: dict[str, object]) -> tuple[dict[str, object], ...]:
     return tuple(override for _ in range(count))
 
 
@@ -88,6 +87,7 @@ SCHEMA = (
 
 DATA = (
     Broken(PROBLEMS, "at least 1 row", (), None),
+    Broken(PROBLEMS, "question is not null", ({}, {"question": None})),
     Broken(
         PROBLEMS,
         "no question (normalized) is in two splits",
@@ -110,12 +110,10 @@ DATA = (
     Broken(PROMPTS, "2 rows", ({},), None, Context(expected_rows=2)),
     Broken(
         PROMPTS,
-        "num_samples >= 1 and <= 1 where decoding is greedy",
+        "num_samples = 1 where decoding is greedy",
         ({"decoding": "greedy", "temperature": 0.0, "num_samples": 4}, {"num_samples": 4}),
     ),
-    Broken(
-        PROMPTS, "temperature >= 0 and <= 0 where decoding is greedy", ({"decoding": "greedy"},)
-    ),
+    Broken(PROMPTS, "temperature = 0 where decoding is greedy", ({"decoding": "greedy"},)),
     Broken(
         PROMPTS,
         "(problem_id, purpose, decoding) is unique",
@@ -197,10 +195,10 @@ DATA = (
     Broken(TRAINING_SET, "at least one solution was kept", (), None),
     Broken(
         TRAINING_SET,
-        "at most 2 rows a problem_id",
+        "at most 1 row per problem_id",
         (*_times(3, {"problem_id": "problem-9"}), {}),
         3,
-        Context(cutoff=2),
+        Context(cutoff=1),
     ),
     Broken(
         TRAINING_SET,
@@ -225,14 +223,14 @@ DATA = (
         Context(last_mean_tokens=10),
         severity="warning",
     ),
-    Broken(POLICIES, "one policy an iteration", ({}, {}), None),
+    Broken(POLICIES, "one policy per iteration", ({}, {}), None),
     Broken(POLICIES, "num_epochs >= epoch", ({"epoch": 4},)),
     Broken(EVALUATIONS, "at least one metric", (), None),
     Broken(EVALUATIONS, "value >= ci_low", ({"value": 0.1}, {})),
     Broken(EVALUATIONS, "ci_high >= value", ({"value": 0.6}, {})),
     Broken(
         EVALUATIONS,
-        "value >= 0 and <= 1 where metric is not train_test_gap or mean_reward or graded_points",
+        "value >= 0 and <= 1 where metric is not train_test_gap, mean_reward or graded_points",
         (
             {"value": 1.5, "ci_high": 2.0},
             {"metric": "train_test_gap", "value": -0.5, "ci_low": -1.0},

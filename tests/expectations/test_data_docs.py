@@ -33,9 +33,9 @@ def read(page: Path) -> _Links:
 def test_pages_name_tables_and_rules_and_need_no_network(tmp_path: Path) -> None:
     bad = factories.arrow(TRAINING_SET, {}, {"weight": -1.0})
     warned = factories.arrow(SAMPLES, {"finish_reason": "length"})
-    data_docs.keep(gate.check(TRAINING_SET, bad, iteration=1), tmp_path)
-    data_docs.keep(gate.check(SAMPLES, warned, Context(expected_rows=1)), tmp_path)
-    data_docs.keep(gate.check(REWARDS, factories.arrow(REWARDS, {})), tmp_path)
+    data_docs.save_validation(gate.check(TRAINING_SET, bad, iteration=1), tmp_path)
+    data_docs.save_validation(gate.check(SAMPLES, warned, Context(expected_rows=1)), tmp_path)
+    data_docs.save_validation(gate.check(REWARDS, factories.arrow(REWARDS, {})), tmp_path)
 
     index = data_docs.write_data_docs(tmp_path)
     assert index is not None
@@ -54,10 +54,10 @@ def test_pages_name_tables_and_rules_and_need_no_network(tmp_path: Path) -> None
 
 def test_a_later_check_of_a_table_replaces_the_earlier_one(tmp_path: Path) -> None:
     bad = factories.arrow(TRAINING_SET, {"weight": -1.0})
-    data_docs.keep(gate.check(TRAINING_SET, bad, iteration=1), tmp_path)
+    data_docs.save_validation(gate.check(TRAINING_SET, bad, iteration=1), tmp_path)
     data_docs.write_data_docs(tmp_path)
     good = factories.arrow(TRAINING_SET, {})
-    data_docs.keep(gate.check(TRAINING_SET, good, iteration=1), tmp_path)
+    data_docs.save_validation(gate.check(TRAINING_SET, good, iteration=1), tmp_path)
     index = data_docs.write_data_docs(tmp_path)
     assert index is not None
     assert "weight &gt;=" not in index.read_text(encoding="utf-8")

@@ -38,11 +38,14 @@ def test_an_undeclared_column_is_named() -> None:
 def test_the_message_names_table_rule_count_example_and_remedy() -> None:
     rows = factories.arrow(TRAINING_SET, {}, {"weight": -1.0})
     assert gate.check(TRAINING_SET, rows, iteration=2).summary() == (
-        "table training_set (iteration 2) is refused: 'weight >= 0' does not hold, "
-        '1 of 2 rows break it, such as {"weight": -1.0, "sample_id": "sample-2"}'
+        "table training_set (iteration 2) is refused: "
+        '1 of 2 rows (50 %) have weight < 0, such as {"weight": -1.0, "sample_id": "sample-2"}'
     )
     empty = gate.check(TRAINING_SET, rows.slice(0, 0))
-    assert "0 rows, expected at least 1 row; draw more" in empty.summary()
+    assert (
+        "'at least one solution was kept' does not hold: 0 rows; expected at least 1 row; draw more"
+        in empty.summary()
+    )
 
 
 def test_several_broken_rules_are_a_line_each() -> None:

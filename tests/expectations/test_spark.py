@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from expectations import gate
+from expectations.check_result import CheckResult
 from expectations.context import Context
-from expectations.report import CheckResult
 from schemas import SAMPLES, TABLES
 from tests import factories
 from tests.expectations.broken import CASES, Broken
-from tests.expectations.test_suites import empty_or_rows
+from tests.expectations.test_table_rules import empty_or_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,7 @@ def as_spark(spark: SparkSession, table: Table, rows: pa.Table) -> DataFrame:
     nullable = table.spark_schema()
     for field in nullable.fields:
         field.nullable = True
-    return spark.createDataFrame(rows.to_pylist(), nullable)
+    return spark.createDataFrame(rows, nullable)
 
 
 def comparable(result: CheckResult) -> tuple[object, ...]:
@@ -38,10 +38,10 @@ def comparable(result: CheckResult) -> tuple[object, ...]:
 
 
 def merged(table: Table) -> Iterator[tuple[set[str], pa.Table, Context]]:
-    """A table's broken rows, as many at once as can be: Spark takes seconds for each check.
+    """A table's broken rows, in as few checks as possible, since each takes Spark seconds.
 
     Yields:
-        The rules that are broken, the rows, and what is known beside them.
+        The rules that are broken, the rows, and the context of their check.
     """
     cases = [case for case in CASES if case.table is table]
     about_rows = [case for case in cases if case.num_unexpected is not None and not case.share]
@@ -81,7 +81,7 @@ def test_pandas_and_spark_give_the_same_verdicts_on_the_same_rows(
                 assert comparable(left)[:4] == comparable(right)[:4]
 
 
-def test_a_suite_costs_few_spark_jobs(spark: SparkSession) -> None:
+def test_checking_a_table_takes_few_spark_jobs(spark: SparkSession) -> None:
     frame = as_spark(spark, SAMPLES, factories.arrow(SAMPLES, *[{}] * 10))
     tracker = spark.sparkContext.statusTracker()
     spark.sparkContext.setJobGroup("gate", "gate")
@@ -89,3 +89,9 @@ def test_a_suite_costs_few_spark_jobs(spark: SparkSession) -> None:
     jobs = len(tracker.getJobIdsForGroup("gate"))
     assert len(report.results) > 30
     assert jobs <= 20
+
+
+def test_a_missing_key_column_is_named(spark: SparkSession) -> None:
+    frame = as_spark(spark, SAMPLES, factories.arrow(SAMPLES, {})).drop("sample_id")
+    (result,) = gate.check(SAMPLES, frame).critical_failures
+    assert result.examples == ({"column": "sample_id", "declared": "string", "found": None},)

@@ -156,11 +156,11 @@ def test_status_of_a_run_shows_stages_checks_and_evaluations(lake: Path) -> None
     assert "1.000 [0.900, 1.000]" in said
 
 
-def test_explain_tells_a_kept_samples_story(lake: Path) -> None:
+def test_explain_prints_the_lineage_of_a_kept_sample(lake: Path) -> None:
     said = call("explain", "first-1-sample-1-0", lake=lake).output
     for part in (
         "What is 1 + 1?",
-        "characters of exemplars",
+        "characters before the question",
         "policy 1, first-policy-1: fine-tuned from base",
         "the base model",
         "temperature 0.7",

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on a small lake, and are kept without outputs."""
+"""The notebooks run from top to bottom on a small lake, and are committed without outputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 @by_name
-def test_notebooks_are_kept_without_outputs(path: Path) -> None:
+def test_notebooks_have_no_stored_outputs(path: Path) -> None:
     for cell in code_cells(read(path)):
         assert cell.outputs == []
         assert cell.execution_count is None

@@ -5,11 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from pipelines.config import RunConfig
@@ -17,13 +15,13 @@ from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.runs.rescore import Rescored, Rescorer, judges_of, rescoring
+from pipelines.runs.rescore import Rescored, Rescorer, rescoring, verifiers_of
 from pipelines.runtime.progress import SilentProgress
-from pipelines.scoring.shares import score_suites
 from pipelines.stage import ArrowStage
 from pipelines.stages.score import score
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.table import Table
+from tests.doubles import FakeEngines, OneRuleGate, QuietListener, context, unused
 from tests.factories import arrow
 
 STRICT = "def reward(solution, reference):\n    return float(solution == reference)\n"
@@ -36,46 +34,6 @@ SOLUTIONS = [
     *[("problem-2", text) for text in ("4", "5")],
 ]
 """By the strict reward s0 and s4 are correct; by the lenient one s0, s1 and s3."""
-
-
-@dataclass
-class NoErrors:
-    """A gate with one rule: no verdict is `error`."""
-
-    results: list[Any] = field(default_factory=list)
-    critical_failures: list[str] = field(default_factory=list)
-
-    def check(self, table: Table, iteration: int, rows: pa.Table, inputs: Any) -> NoErrors:
-        if table is not REWARDS:
-            return NoErrors()
-        return NoErrors(critical_failures=[v for v in rows["verdict"].to_pylist() if v == "error"])
-
-    def summary(self) -> str:
-        return f"{len(self.critical_failures)} verdicts are errors"
-
-
-class Untracked:
-    """A listener whose tracker's run has a name."""
-
-    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
-        return "mlflow-1"
-
-    def stage_started(self, iteration: int, stage: str) -> None:
-        pass
-
-    def stage_sealed(self, seal: dict[str, Any], snapshot: Any, *, repeated: bool) -> None:
-        pass
-
-
-def unused() -> Any:
-    raise AssertionError("this needs neither Spark nor Ray")
-
-
-@dataclass
-class Engine:
-    """The session that a test has, or none."""
-
-    spark: Callable[[], Any] = unused
 
 
 class ScoredRun:
@@ -117,19 +75,18 @@ class ScoredRun:
 
     @contextmanager
     def open(self, spark: Callable[[], Any] = unused) -> Iterator[Lake]:
-        with open_lake(self.config, Engine(spark), NoErrors(), Untracked()) as lake:
+        gate = OneRuleGate({"rewards": "verdict"}, "error")
+        listener, progress = QuietListener(), SilentProgress()
+        with open_lake(self.config, FakeEngines(spark), gate, listener, progress) as lake:
             yield lake
 
     def score(self) -> TableSnapshot:
         """Make everything up to the verdicts of iteration 0."""
         with self.open() as lake:
-            lake.materialize(PROBLEMS, 0, literal("ingest", PROBLEMS, _problems()))
-            prompts = lake.materialize(PROMPTS, 0, literal("render", PROMPTS, _prompts()))
-            samples = lake.materialize(SAMPLES, 0, literal("generate", SAMPLES, self._samples()))
-            stage = score_suites(
-                self.config, lambda share: score(share.config, SilentProgress(), unused)
-            )
-            return lake.materialize(REWARDS, 0, stage, samples, prompts)
+            lake.materialize(literal("ingest", PROBLEMS, _problems()), 0)
+            prompts = lake.materialize(literal("render", PROMPTS, _prompts()), 0)
+            samples = lake.materialize(literal("generate", SAMPLES, self._samples()), 0)
+            return lake.materialize(score(self.config, 0), 0, samples, prompts)
 
     def _samples(self) -> list[dict[str, Any]]:
         return [
@@ -141,33 +98,33 @@ class ScoredRun:
     def keep(self, *kept: str) -> None:
         """Make the training set of iteration 1 of the samples that are named."""
         with self.open() as lake:
-            samples, rewards = lake.unmade(SAMPLES, 0), lake.unmade(REWARDS, 0)
+            samples, rewards = lake.latest_snapshot(SAMPLES, 0), lake.latest_snapshot(REWARDS, 0)
             chosen = [{**row, "kept": row["sample_id"] in kept} for row in _considered(rewards)]
-            select = literal("select", SELECTIONS, chosen)
-            selections = lake.materialize(SELECTIONS, 1, select, samples, rewards)
+            select = literal("select", SELECTIONS, chosen, SAMPLES, REWARDS)
+            selections = lake.materialize(select, 1, samples, rewards)
             trained = [{"sample_id": name} for name in kept]
-            curate = literal("curate", TRAINING_SET, trained)
-            lake.materialize(TRAINING_SET, 1, curate, selections, samples)
+            curate = literal("curate", TRAINING_SET, trained, SELECTIONS, SAMPLES)
+            lake.materialize(curate, 1, selections, samples)
 
-    def judge_again(self) -> TableSnapshot:
+    def score_again(self) -> TableSnapshot:
         """A new attempt at the verdicts, and nothing else that a rescoring does."""
         with self.open() as lake:
-            stage = rescoring(judges_of(self.config), SilentProgress(), unused)
-            inputs = (lake.unmade(SAMPLES, 0), lake.unmade(PROMPTS, 0))
-            return lake.remake(REWARDS, 0, stage, *inputs)
+            stage = rescoring(verifiers_of(self.config))
+            inputs = (lake.latest_snapshot(SAMPLES, 0), lake.latest_snapshot(PROMPTS, 0))
+            return lake.remake(stage, 0, *inputs)
 
     def rescore(
         self, *, dry_run: bool = False, spark: Callable[[], Any] = unused
     ) -> list[Rescored]:
         with self.open(spark) as lake:
-            rescorer = Rescorer(self.config, lake, SilentProgress(), spark, unused)
+            rescorer = Rescorer(self.config, lake, context(self.folder, spark))
             return list(rescorer.rescore(dry_run=dry_run))
 
 
-def literal(name: str, table: Table, rows: list[dict[str, Any]]) -> ArrowStage:
+def literal(name: str, table: Table, rows: list[dict[str, Any]], *reads: Table) -> ArrowStage:
     """A stage that makes these rows."""
     made = arrow(table, *rows).drop_columns(["run_id", "iteration"])
-    return ArrowStage(name, lambda *inputs: made)
+    return ArrowStage(name=name, table=table, reads=reads, function=lambda *_: made)
 
 
 def _problems() -> list[dict[str, Any]]:

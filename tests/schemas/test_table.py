@@ -28,12 +28,16 @@ def test_no_table_uses_a_type_that_raises_the_delta_protocol(table: Table) -> No
     assert "timestamp_ntz" not in {str(field.type) for field in fields}
 
 
-def test_arrow_spark_and_ddl_forms_of_a_table_agree() -> None:
+def test_arrow_and_spark_schemas_of_a_table_agree() -> None:
     arrow, spark = SAMPLES.arrow_schema(), SAMPLES.spark_schema()
     assert arrow.names == spark.names == list(SAMPLES.column_names)
     assert [field.nullable for field in arrow] == [field.nullable for field in spark]
-    ddl = [line.strip().split(" ")[:2] for line in SAMPLES.ddl().splitlines()]
-    assert ddl == [[c.name, c.type.value] for c in SAMPLES.columns]
+
+
+def test_an_arrow_schema_can_leave_the_partition_columns_out() -> None:
+    for table in TABLES:
+        whole, own = table.arrow_schema(), table.arrow_schema(partition_columns=False)
+        assert list(own) == [field for field in whole if field.name not in table.partition_by]
 
 
 def test_every_column_type_is_rendered_for_every_engine() -> None:

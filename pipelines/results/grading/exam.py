@@ -1,27 +1,25 @@
-"""What is graded by hand: a suite's problems, and the solutions that a policy wrote for them."""
+"""An exam that people grade: the problems of a suite, and a policy's solutions of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError
-from pipelines.lake.answers import quoted
+from pipelines.lake.sql_text import sql_literal
 from schemas.prompts import GREEDY
 
+if TYPE_CHECKING:
+    from pipelines.lake.query_results import Row
+    from pipelines.lake.reader import LakeReader
+
 _POINTS, _RUBRIC = "points", "rubric"
-"""Fields of a problem's metadata: what it is worth, and how its points are given."""
-
-
-class Reader(Protocol):
-    """Answers SQL on a run's tables: `pipelines.lake.reader.LakeReader`."""
-
-    def rows(self, query: str, run: str | None = None) -> list[dict[str, Any]]:
-        """The answer to a query as Python values."""
+"""Fields of a problem's metadata: its maximum, and how its points are given."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,13 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Question:
+class ExamQuestion:
     """A problem of the exam with the solutions to mark."""
 
     problem_id: str
     text: str
     rubric: str
-    """How points are given, the reference where the problem set has no rubric; may be empty."""
+    """How points are given; the reference if the problem has no rubric; may be empty."""
     max_points: float
     solutions: tuple[Solution, ...] = ()
 
@@ -57,11 +55,11 @@ class Exam:
     iteration: int
     suite: str
     decoding: str
-    questions: tuple[Question, ...] = field(repr=False)
+    questions: tuple[ExamQuestion, ...] = field(repr=False)
 
     @property
     def num_solutions(self) -> int:
-        """Solutions to mark."""
+        """Number of solutions to mark."""
         return sum(len(question.solutions) for question in self.questions)
 
     @property
@@ -71,7 +69,7 @@ class Exam:
 
 
 def text_hash(problem: str, rubric: str, solution: str, max_points: float) -> str:
-    """Hash of the text of a row; ends of lines and of the text do not count.
+    """Hash of the texts and the maximum of a row, whatever its line ends and outer white space.
 
     Spreadsheets change those when they save.
     """
@@ -81,7 +79,7 @@ def text_hash(problem: str, rubric: str, solution: str, max_points: float) -> st
 
 
 def read_exam(
-    reader: Reader,
+    reader: LakeReader,
     run: str,
     suite: str,
     iteration: int | None = None,
@@ -94,26 +92,26 @@ def read_exam(
         reader: the lake's reader.
         run: the run's name.
         suite: purpose of the samples: test, or a suite's name.
-        iteration: whose policy's solutions; None: the last one that has any.
-        decoding: how they were drawn; None: greedy, or the only way there is.
-        default_points: worth of a problem whose metadata has no `points`.
+        iteration: that of the policy; None: the last one with solutions.
+        decoding: how they were drawn; None: greedy, or the only decoding there is.
+        default_points: maximum of a problem whose metadata has no `points`.
 
     Raises:
         ConfigError: the run has no such samples.
     """
-    iteration, decoding = _which(reader, run, suite, iteration, decoding)
+    iteration, decoding = _choose_samples(reader, run, suite, iteration, decoding)
     rows = reader.rows(
         "SELECT p.problem_id, p.question, p.reference, p.metadata, s.sample_id, s.policy_id, "
         "s.solution FROM samples s JOIN problems p ON p.problem_id = s.problem_id "
-        f"WHERE s.purpose = {quoted(suite)} AND s.iteration = {iteration} "
-        f"AND s.decoding = {quoted(decoding)} "
+        f"WHERE s.purpose = {sql_literal(suite)} AND s.iteration = {iteration} "
+        f"AND s.decoding = {sql_literal(decoding)} "
         "ORDER BY p.dataset, p.source_row, p.problem_id, s.index",
         run,
     )
     return Exam(run, iteration, suite, decoding, _questions(rows, default_points))
 
 
-def _questions(rows: Iterable[dict[str, Any]], default_points: float) -> tuple[Question, ...]:
+def _questions(rows: Iterable[Row], default_points: float) -> tuple[ExamQuestion, ...]:
     questions = []
     for problem_id, group in groupby(rows, key=lambda row: str(row["problem_id"])):
         drawn = list(group)
@@ -121,15 +119,15 @@ def _questions(rows: Iterable[dict[str, Any]], default_points: float) -> tuple[Q
         solutions = tuple(Solution(d["sample_id"], d["policy_id"], d["solution"]) for d in drawn)
         rubric = str(metadata.get(_RUBRIC) or drawn[0]["reference"])
         points = _points(metadata.get(_POINTS), default_points, drawn[0]["question"])
-        questions.append(Question(problem_id, drawn[0]["question"], rubric, points, solutions))
+        questions.append(ExamQuestion(problem_id, drawn[0]["question"], rubric, points, solutions))
     return tuple(questions)
 
 
-def _points(stated: Any, default: float, question: str) -> float:
-    try:
-        points = default if stated is None else float(stated)
-    except (TypeError, ValueError):
-        points = -1.0
+def _points(stated: object, default: float, question: str) -> float:
+    points = default if stated is None else -1.0
+    if isinstance(stated, int | float | str):
+        with suppress(ValueError):
+            points = float(stated)
     if not 0 < points < float("inf"):
         raise ConfigError(
             f"problem {question[:60]!r}: metadata field {_POINTS!r} must be a number > 0, got "
@@ -138,29 +136,30 @@ def _points(stated: Any, default: float, question: str) -> float:
     return points
 
 
-def _which(
-    reader: Reader, run: str, suite: str, iteration: int | None, decoding: str | None
+def _choose_samples(
+    reader: LakeReader, run: str, suite: str, iteration: int | None, decoding: str | None
 ) -> tuple[int, str]:
-    """The iteration and the decoding whose samples are meant."""
-    there = reader.rows(
+    """The iteration and the decoding of the samples to mark."""
+    drawn = reader.rows(
         "SELECT DISTINCT purpose, iteration, decoding FROM samples ORDER BY 1, 2, 3", run
     )
-    of_suite = [row for row in there if row["purpose"] == suite]
+    of_suite = [row for row in drawn if row["purpose"] == suite]
     if not of_suite:
-        raise ConfigError(_none("--suite", suite, [row["purpose"] for row in there], "suites", run))
+        purposes = [row["purpose"] for row in drawn]
+        raise ConfigError(_no_samples("--suite", suite, purposes, "suites", run))
     iterations = [row["iteration"] for row in of_suite]
     chosen = max(iterations) if iteration is None else iteration
     if chosen not in iterations:
-        raise ConfigError(_none("--iteration", chosen, iterations, "iterations", run))
-    ways = [row["decoding"] for row in of_suite if row["iteration"] == chosen]
-    if decoding is None and len(ways) > 1 and GREEDY not in ways:
-        raise ConfigError(f"--decoding must be one of {', '.join(ways)}; name the one to mark")
-    way = decoding or (GREEDY if GREEDY in ways else ways[0])
-    if way not in ways:
-        raise ConfigError(_none("--decoding", way, ways, "decodings", run))
-    return chosen, way
+        raise ConfigError(_no_samples("--iteration", chosen, iterations, "iterations", run))
+    decodings = [row["decoding"] for row in of_suite if row["iteration"] == chosen]
+    if decoding is None and len(decodings) > 1 and GREEDY not in decodings:
+        raise ConfigError(f"--decoding must be one of {', '.join(decodings)}; name the one to mark")
+    named = decoding or (GREEDY if GREEDY in decodings else decodings[0])
+    if named not in decodings:
+        raise ConfigError(_no_samples("--decoding", named, decodings, "decodings", run))
+    return chosen, named
 
 
-def _none(option: str, value: object, there: Sequence[object], what: str, run: str) -> str:
-    listed = ", ".join(str(item) for item in dict.fromkeys(there)) or "none yet"
-    return f"{option}: run {run!r} has no samples of {value!r}; its {what} are: {listed}"
+def _no_samples(option: str, value: object, found: Sequence[object], kind: str, run: str) -> str:
+    listed = ", ".join(str(item) for item in dict.fromkeys(found)) or "none yet"
+    return f"{option}: run {run!r} has no samples of {value!r}; its {kind} are: {listed}"

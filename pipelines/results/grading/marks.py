@@ -1,7 +1,7 @@
-"""Marks as they come back: each row of the sheets is held against what was exported.
+"""Check marks: each row of the sheets is compared with what was exported.
 
-Every fault is found before anything is written, and named with its row, the rule, what is there and
-what to do.
+All faults are found before anything is written. Each is reported with its row, the rule, the value
+and the remedy.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipelines.datasets.read import named
-from pipelines.errors import InputError
-from pipelines.results.grading.exam import Exam, Question, Solution, text_hash
+from pipelines.errors import InputError, list_faults
+from pipelines.results.grading.exam import Exam, ExamQuestion, Solution, text_hash
 from pipelines.results.grading.sheet import SheetRow
 
-Key = tuple[int, str]
-"""Iteration and sample: two iterations whose policies are equal share sample ids."""
+SampleKey = tuple[int, str]
+"""Iteration and sample id: two iterations with equal policies share sample ids."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Mark:
     text_hash: str
 
 
-def row_key(row: SheetRow) -> Key | None:
-    """The iteration and sample that a row is about; None if it names none."""
+def row_key(row: SheetRow) -> SampleKey | None:
+    """The iteration and sample id that a row names; None if its iteration is not a number."""
     iteration = row.cells["iteration"].strip()
     return (int(iteration), row.cells["sample_id"].strip()) if iteration.isdecimal() else None
 
@@ -43,83 +42,93 @@ def check_marks(rows: list[SheetRow], exams: Iterable[Exam]) -> dict[tuple[str, 
 
     Args:
         rows: the rows of all sheets of one grader.
-        exams: the exams that the sheets are about, with the samples as they are in the lake.
+        exams: the exams that the sheets were exported from, with the samples as the lake has them.
 
     Raises:
-        InputError: rows that are not as they must be, all of them named.
+        InputError: rows with faults, all of them listed.
     """
-    asked = {
+    exported = {
         (exam.iteration, solution.sample_id): (exam, question, solution)
         for exam in exams
         for question in exam.questions
         for solution in question.solutions
     }
     marks: dict[tuple[str, int], list[Mark]] = {}
-    first: dict[Key, SheetRow] = {}
+    first: dict[SampleKey, SheetRow] = {}
     faults: list[str] = []
     for row in rows:
         key = row_key(row)
-        if key is None or key not in asked:
-            faults.append(f"{row.place}: {_unknown(row)}")
+        if key is None or key not in exported:
+            faults.append(
+                f"{row.place}: sample_id must be one of the run's in its iteration, got "
+                f"{row.cells['sample_id']!r} in iteration {row.cells['iteration']!r}; restore the "
+                "sheet's own, or name the run that it was exported from"
+            )
             continue
         if key in first:
-            faults.append(f"{row.place}: {_twice(row, first[key])}")
+            faults.append(
+                f"{row.place}: sample_id must be there once, {row.cells['sample_id']!r} is also in "
+                f"{first[key].file} row {first[key].row}; keep one of them"
+            )
             continue
         first[key] = row
-        exam, question, solution = asked[key]
-        found = list(_faults(row, question, solution))
-        faults += [f"{row.place}: {fault}" for fault in found]
-        if not found:
-            of_exam = marks.setdefault((exam.suite, exam.iteration), [])
-            of_exam.append(_mark(row, question, solution))
-    faults += _left_out(rows, asked.keys() - first.keys(), asked)
+        exam, question, solution = exported[key]
+        mark = _mark_or_faults(row, question, solution)
+        if isinstance(mark, Mark):
+            marks.setdefault((exam.suite, exam.iteration), []).append(mark)
+        else:
+            faults += [f"{row.place}: {fault}" for fault in mark]
+    files = ", ".join(dict.fromkeys(row.file for row in rows))
+    faults += [
+        f"{files}: every solution must have a row, sample {sample_id!r} of iteration {iteration} "
+        f"({exported[iteration, sample_id][1].text[:40]!r}) has none; add its row from the export"
+        for iteration, sample_id in sorted(exported.keys() - first.keys())
+    ]
     if faults:
-        raise InputError(named(len(faults), faults))
+        raise InputError(list_faults(faults, len(faults)))
     return marks
 
 
-def _mark(row: SheetRow, question: Question, solution: Solution) -> Mark:
-    points = _number(row.cells["mark"])
-    worth = _number(row.cells["max_points"])
-    assert points is not None
-    assert worth is not None
+def _mark_or_faults(row: SheetRow, question: ExamQuestion, solution: Solution) -> Mark | list[str]:
+    """The mark that a row gives, or the faults of the row."""
+    cells = row.cells
+    maximum, points = _number(cells["max_points"]), _number(cells["mark"])
+    if maximum is None or maximum <= 0:
+        return [
+            f"max_points must be a number > 0, got {cells['max_points']!r}; restore the sheet's own"
+        ]
+    faults = list(_text_faults(cells, question, solution, maximum))
+    if not cells["mark"].strip():
+        faults.append(f"mark must be a number from 0 to {maximum:g}, is missing; mark the solution")
+    elif points is None or not 0 <= points <= maximum:
+        faults.append(
+            f"mark must be a number from 0 to {maximum:g}, got {cells['mark']!r}; correct it"
+        )
+    if faults or points is None:
+        return faults
     return Mark(
         question.problem_id,
         solution.sample_id,
         solution.policy_id,
         points,
-        worth,
-        row.cells["comment"].strip() or None,
-        row.cells["text_hash"].strip(),
+        maximum,
+        cells["comment"].strip() or None,
+        cells["text_hash"].strip(),
     )
 
 
-def _faults(row: SheetRow, question: Question, solution: Solution) -> Iterator[str]:
-    cells = row.cells
-    worth, points = _number(cells["max_points"]), _number(cells["mark"])
-    if worth is None or worth <= 0:
-        yield (
-            f"max_points must be a number > 0, got {cells['max_points']!r}; restore the sheet's own"
-        )
-        return
-    yield from _changed(row, question, solution, worth)
-    if not cells["mark"].strip():
-        yield f"mark must be a number from 0 to {worth:g}, is missing; mark the solution"
-    elif points is None or not 0 <= points <= worth:
-        yield f"mark must be a number from 0 to {worth:g}, got {cells['mark']!r}; correct it"
-
-
-def _changed(row: SheetRow, question: Question, solution: Solution, worth: float) -> Iterator[str]:
-    """Whether the sheet's text, or the lake's, is not what the hash was made of."""
-    cells = row.cells
+def _text_faults(
+    cells: dict[str, str], question: ExamQuestion, solution: Solution, maximum: float
+) -> Iterator[str]:
+    """A text in the sheet, or in the lake, that is not the one that was exported."""
     stated = cells["text_hash"].strip()
-    shown = text_hash(cells["problem"], cells["rubric"], cells["solution"], worth)
+    shown = text_hash(cells["problem"], cells["rubric"], cells["solution"], maximum)
     if shown != stated:
         yield (
             "problem, rubric, solution and max_points must stay as exported, the text was changed "
             f"(its hash is {shown}, the sheet says {stated!r}); put the mark into a fresh export"
         )
-    elif text_hash(question.text, question.rubric, solution.text, worth) != stated:
+    elif text_hash(question.text, question.rubric, solution.text, maximum) != stated:
         yield (
             "the text must be the run's, which has another for this sample "
             f"(text_hash {stated!r}); export again, and mark what is shown now"
@@ -132,29 +141,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _unknown(row: SheetRow) -> str:
-    cells = row.cells
-    return (
-        f"sample_id must be one of the run's in its iteration, got {cells['sample_id']!r} in "
-        f"iteration {cells['iteration']!r}; restore the sheet's own, or name the run it is of"
-    )
-
-
-def _twice(row: SheetRow, first: SheetRow) -> str:
-    return (
-        f"sample_id must be there once, {row.cells['sample_id']!r} is also in {first.file} row "
-        f"{first.row}; keep one of them"
-    )
-
-
-def _left_out(
-    rows: list[SheetRow], keys: Iterable[Key], asked: dict[Key, tuple[Exam, Question, Solution]]
-) -> list[str]:
-    files = ", ".join(dict.fromkeys(row.file for row in rows))
-    return [
-        f"{files}: every solution must have a row, sample {sample_id!r} of iteration {iteration} "
-        f"({asked[iteration, sample_id][1].text[:40]!r}) has none; add its row from the export"
-        for iteration, sample_id in sorted(keys)
-    ]

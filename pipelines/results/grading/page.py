@@ -1,7 +1,7 @@
-"""The exam as a page: to read, to mark in the browser, or to print and mark on paper.
+"""The exam as an HTML page: to read, to mark in the browser, or to print and mark on paper.
 
-One file without any address in it: nothing is fetched, and marks stay in the browser until they are
-saved as the same CSV that `write_sheet` writes. Formulas are shown as their LaTeX source.
+One file that loads nothing from the network. Marks stay in the browser until they are saved as the
+same CSV that `write_sheet` writes. Formulas are shown as their LaTeX source.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from pipelines.results.grading.exam import Exam, Question, Solution
+from pipelines.results.grading.exam import Exam, ExamQuestion, Solution
 from pipelines.results.grading.sheet import COLUMNS, sheet_rows
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -21,7 +21,7 @@ _FORMULA = re.compile(
     r"(?<!\\)\$\$.+?(?<!\\)\$\$|(?<!\\)\$[^$\n]+?(?<!\\)\$|\\\[.+?\\\]|\\\(.+?\\\)", re.DOTALL
 )
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that a page does not show, or that turn the order of others round."""
+"""Characters that a page does not show, or that change the direction of others."""
 
 
 def write_page(exam: Exam, path: Path) -> None:
@@ -30,7 +30,7 @@ def write_page(exam: Exam, path: Path) -> None:
 
 
 def page(exam: Exam) -> str:
-    """The exam's page, whole."""
+    """The exam as HTML."""
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     title = f"{exam.suite} · {exam.run} · iteration {exam.iteration}"
     count = f"{len(exam.questions)} problems"
@@ -55,11 +55,11 @@ def page(exam: Exam) -> str:
 
 
 def _embedded(data: object) -> str:
-    """Data for the page's script; no text in it can end the script."""
+    """Data for the page's script; `<` is escaped, so that no text in it can end the script."""
     return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def _question(number: int, question: Question) -> str:
+def _question(number: int, question: ExamQuestion) -> str:
     rubric = (
         f'<h3>Rubric</h3><div class="text rubric">{_text(question.rubric)}</div>'
         if question.rubric.strip()
@@ -92,7 +92,7 @@ def _solution(solution: Solution, number: str, max_points: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A text with its formulas set apart, and what cannot be seen made visible."""
+    """A text as HTML, with its formulas marked and invisible characters shown as their codes."""
     if not text.strip():
         return '<span class="empty">(empty)</span>'
     pieces, end = [], 0

@@ -1,8 +1,8 @@
-"""The sheet that marks are written into: a CSV file with a row for each solution.
+"""The sheet that marks are written into: a CSV file with one row per solution.
 
-It is opened in spreadsheets, which have ways of their own: they evaluate what begins like a
-formula (a model may write one), want a mark of byte order to see UTF-8, and save with `;` where the
-comma is for decimals.
+It is opened in spreadsheet programs. They evaluate cells that begin like a formula (a model may
+write one), recognise UTF-8 by a byte order mark, and save with `;` where the comma separates
+decimals.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ COLUMNS = (
     "text_hash",
 )
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "'")
-"""Beginnings of a formula, and the quote itself, so that every text comes back as it was."""
+"""Prefixes of a formula, and the quote itself, so that every text is read back unchanged."""
 _LONGEST_FIELD = 2**24
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row of a sheet, as text."""
+    """A row of a sheet."""
 
     file: str
     row: int
-    """From 1, the header being row 1, as a spreadsheet counts."""
+    """Counted as a spreadsheet does: the header is row 1."""
     cells: dict[str, str]
+    """Column -> text."""
 
     @property
     def place(self) -> str:
-        """How a message names the row."""
+        """The row as messages name it."""
         number = self.cells["number"].strip()
         return f"{self.file}: row {self.row}" + (f" (number {number})" if number else "")
 
 
 def sheet_rows(exam: Exam) -> list[dict[str, str]]:
-    """The exam's rows, marks empty."""
+    """The exam's rows, with empty marks."""
     return [
         {
             "number": f"{number}.{nth}" if len(question.solutions) > 1 else str(number),
@@ -81,13 +82,13 @@ def write_sheet(exam: Exam, path: Path) -> None:
 
 
 def read_sheet(path: Path) -> list[SheetRow]:
-    """The rows of a sheet, whichever separator it was saved with.
+    """The rows of a sheet, saved with `,`, `;` or tabs.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
     try:
-        # No translation of line ends: a lone \r in a solution is the solution's.
+        # Not read as text, which would translate line ends: a lone \r may be part of a solution.
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
@@ -102,12 +103,12 @@ def read_sheet(path: Path) -> list[SheetRow]:
 
 
 def guarded(text: str) -> str:
-    """The text with a quote before it where a spreadsheet would take it for a formula."""
+    """The text, after a quote if a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(_GUARDED) else text
 
 
 def unguarded(text: str) -> str:
-    """What `guarded` was given."""
+    """The text before `guarded`."""
     return text[1:] if text.startswith("'") and text[1:].startswith(_GUARDED) else text
 
 

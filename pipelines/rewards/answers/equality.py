@@ -1,8 +1,8 @@
-r"""Whether an answer equals a reference: what text and exact numbers alone can decide.
+r"""Whether an answer equals a reference, as far as bounded work can decide it.
 
-`decide` does a bounded amount of work, so it needs no deadline and runs where the samples are. What
-it leaves open goes to `symbolic.py`. It is strict where leniency would be trained on: an answer that
-is not worked out (`15 + 3` for 18) is wrong, and so are rounded decimals and other brackets.
+`decide` needs no deadline, so it runs where the samples are. What it leaves open goes to
+`symbolic.py`. It is strict where leniency would be trained on: an answer that is not worked out
+(`15 + 3` for 18) is wrong, and so are rounded decimals and different brackets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipelines.rewards.answers.structures import VALUE, Form, compare_forms, rea
 from pipelines.rewards.answers.unfinished import is_plain, is_unfinished
 
 MAX_ANSWER = 2_000
-"""A longer answer is held against the reference as text alone."""
+"""A longer answer is compared with the reference as text only."""
 
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad]")
@@ -24,23 +24,22 @@ _SPACES = re.compile(r"(?:(?<!\\)\\[,;:! ]|\\q?quad\b|~|\s)+")
 _SIZES = re.compile(r"\\(?:left|right|displaystyle|limits|big|Big|bigg|Bigg)(?![A-Za-z])\.?")
 _FRACTION_NAME = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _FRACTION_SHORT = re.compile(r"\\frac\s*([0-9A-Za-z])\s*([0-9A-Za-z])(?![0-9])")
-_FRACTION_HALF = re.compile(
-    r"\\frac\s*([0-9])\s*(\{[^{}]*\})|\\frac\s*(\{[^{}]*\})\s*([0-9A-Za-z])(?![0-9])"
-)
+_FRACTION_SHORT_TOP = re.compile(r"\\frac\s*([0-9])\s*(\{[^{}]*\})")
+_FRACTION_SHORT_BOTTOM = re.compile(r"\\frac\s*(\{[^{}]*\})\s*([0-9A-Za-z])(?![0-9])")
 _ROOT_SHORT = re.compile(r"\\sqrt\s*([0-9A-Za-z])")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,?\\[!,]\s*,?|,\s?\\!)(?=[0-9]{3}(?![0-9]))")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm|textrm|textit|mathbf)\{([^{}]*)\}")
 _DELIMITERS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
 _DOLLAR = "\N{FULLWIDTH DOLLAR SIGN}"
-"""Stands for `\\$`, a currency and no delimiter, while delimiters are taken off."""
+"""Stands for `\\$`, a currency sign, while the delimiters `$` are removed."""
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?[A-Za-z0-9]+\}?)?(?:\([A-Za-z]\))?'?")
 _EQUALS = re.compile(r"=(?![^{}]*\})")
-"""Not those inside of braces, as in `\\sum_{k=1}`."""
+"""An equals sign outside braces: not that of `\\sum_{k=1}`."""
 _COMPARISON = re.compile(r"[<>≤≥≠,;]|\\(?:le|ge|ne|lt|gt|leq|geq|neq|in|text)(?![A-Za-z])|[<>!]=")
 _WORDS = re.compile(r"\(?[A-Za-z]\)?|[A-Za-z][A-Za-z' .,-]*[A-Za-z]\.?")
 _MATH_WORD = re.compile(r"(?:sqrt|pi|tau|phi|sin|cos|tan|log|ln|exp|inf|infinity|alpha|theta)")
 _PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}(?![A-Za-z])")
-# Digits and operators are disjoint, so that a mismatch is found without backtracking.
+# Digits and operators are disjoint, so that a mismatch needs no backtracking.
 _UNWORKED = re.compile(
     r"[-+(]*[0-9.,]+(?:(?:[-+*/×÷·()]|\\(?:times|cdot|div)(?![A-Za-z]))+[0-9.,]+)+\)*"
 )
@@ -51,7 +50,14 @@ _OPERATION = re.compile(
 
 @dataclass(frozen=True)
 class _Reading:
-    """A text as an answer: cleaned, without any spaces, and what it turned out to be."""
+    r"""An answer read from its text.
+
+    Attributes:
+        clean: the text in one spelling.
+        squeezed: `clean` without `\text{}` and without any spaces.
+        quantity: the number that it states, if it states one.
+        words: its words in one spelling, if it is words or a choice's letter.
+    """
 
     clean: str
     squeezed: str
@@ -60,7 +66,7 @@ class _Reading:
 
 
 def decide(answer: str, reference: str) -> bool | None:
-    """Whether the answer equals the reference; None if text and numbers cannot tell."""
+    """Whether the answer equals the reference; None if bounded work cannot decide it."""
     answer, reference = answer.strip(), reference.strip()
     if answer == reference:
         return True
@@ -77,41 +83,38 @@ def decide(answer: str, reference: str) -> bool | None:
 
 
 def clean(text: str) -> str:
-    r"""One spelling of what is written in several: spaces, `\dfrac`, `\left`, `$...$`, minus signs."""
+    r"""The text with one spelling of spaces, fractions, `\left`, delimiters and minus signs."""
     text = _INVISIBLE.sub("", text).replace("\u2212", "-").replace(r"\$", _DOLLAR)
     text = _undelimited(text.strip()).replace(_DOLLAR, "$")
     text = _THOUSANDS.sub(",", text)
     text = _SPACES.sub(" ", _SIZES.sub("", text)).strip()
     text = _FRACTION_NAME.sub(r"\\frac", text)
     text = _FRACTION_SHORT.sub(r"\\frac{\1}{\2}", text)
-    text = _FRACTION_HALF.sub(_braced, text)
+    text = _FRACTION_SHORT_TOP.sub(r"\\frac{\1}\2", text)
+    text = _FRACTION_SHORT_BOTTOM.sub(r"\\frac\1{\2}", text)
     text = _ROOT_SHORT.sub(r"\\sqrt{\1}", text)
     return text[:-1].rstrip() if text.endswith((".", ",", ";")) and len(text) > 1 else text
 
 
 def spelled(text: str) -> str:
-    r"""`clean`, and what stands in `\text{}` without it."""
-    return _spoken(clean(text))
-
-
-def _spoken(cleaned: str) -> str:
-    return _TEXT.sub(r"\1", cleaned).strip()
+    r"""The text as `clean` returns it, with the content of `\text{}` in its place."""
+    return _TEXT.sub(r"\1", clean(text)).strip()
 
 
 def is_number(text: str) -> bool:
-    """Whether it is one exact number, with its unit perhaps."""
+    """Whether the text is one exact number, with or without a unit."""
     return _read(text.strip()).quantity is not None
 
 
 @lru_cache(maxsize=65_536)
 def _read(text: str) -> _Reading:
     cleaned = clean(text)
-    spoken = _spoken(cleaned)
+    plain = _TEXT.sub(r"\1", cleaned).strip()
     return _Reading(
         clean=cleaned,
-        squeezed=re.sub(r"\s", "", spoken),
+        squeezed=re.sub(r"\s", "", plain),
         quantity=read_quantity(cleaned),
-        words=_words(spoken),
+        words=_words(plain),
     )
 
 
@@ -123,7 +126,11 @@ def _compare(given: _Reading, wanted: _Reading) -> bool | None:
     if alike and given.squeezed and given.squeezed == wanted.squeezed:
         return True
     if given.words is not None and wanted.words is not None:
-        return _compare_words(given, wanted)
+        if given.words == wanted.words:
+            return True
+        # `yx` equals `xy`: letters outside `\text{}` may be a product.
+        bare = given.squeezed == given.clean and wanted.squeezed == wanted.clean
+        return bare and bool(_compare_forms(given, wanted))
     if wanted.quantity and _is_no_value(given):
         return False
     if wanted.words is not None and given.quantity:
@@ -131,48 +138,29 @@ def _compare(given: _Reading, wanted: _Reading) -> bool | None:
     return _compare_forms(given, wanted)
 
 
-def _compare_words(given: _Reading, wanted: _Reading) -> bool | None:
-    """Words have to be the same; `yx` is `xy` all the same where neither stands in a text."""
-    if given.words == wanted.words:
-        return True
-    if given.squeezed != given.clean or wanted.squeezed != wanted.clean:
-        return False
-    return bool(_compare_forms(given, wanted))
-
-
 def _compare_forms(given: _Reading, wanted: _Reading) -> bool | None:
     ours, theirs = read_form(given.clean), read_form(wanted.clean)
     if ours is not None and theirs is not None:
         equal = compare_forms(ours, theirs)
         return False if equal and _is_left_unfinished(ours, theirs) else equal
-    if (ours is not None and _is_only_words(wanted)) or (
-        theirs is not None and _is_only_words(given)
-    ):
+    if (ours and wanted.words is not None) or (theirs and given.words is not None):
         return False
     if theirs is not None and theirs.worth is not None and _OPERATION.search(given.clean):
-        # `\sum_{k=1}^{4} k` for 10 states the question; a reference may be left as an integral.
+        # `\sum_{k=1}^{4} k` for 10 repeats the question, but a reference may be left as a sum.
         return None if _OPERATION.search(wanted.clean) else False
     return None
 
 
 def _is_no_value(given: _Reading) -> bool:
-    """Whether the answer, held against a plain number, is prose or arithmetic not worked out."""
+    """Whether an answer to a plain number is prose, or arithmetic that is not worked out."""
     if given.words is not None or _UNWORKED.fullmatch(given.squeezed):
         return True
-    return _has_prose(given)
-
-
-def _has_prose(reading: _Reading) -> bool:
-    found = _PROSE.findall(_TEXT.sub(r" \1 ", reading.clean))
+    found = _PROSE.findall(_TEXT.sub(r" \1 ", given.clean))
     return any(not _MATH_WORD.fullmatch(word.lower()) for word in found)
 
 
-def _is_only_words(reading: _Reading) -> bool:
-    return reading.words is not None and read_form(reading.clean) is None
-
-
 def _is_left_unfinished(ours: Form, theirs: Form) -> bool:
-    """Whether an equal answer still has to be calculated, and the reference has not."""
+    """Whether an equal answer is left to calculate, and the reference is not."""
     if ours.worth is None or theirs.worth is None or ours.kind != VALUE:
         return False
     if theirs.quantity:
@@ -180,17 +168,17 @@ def _is_left_unfinished(ours: Form, theirs: Form) -> bool:
     return is_unfinished(ours.worth.node) and not is_unfinished(theirs.worth.node)
 
 
-def _words(spoken: str) -> str | None:
-    """The text in lower case if it is words or a choice's letter; None if it may be mathematics."""
-    if not _WORDS.fullmatch(spoken):
+def _words(text: str) -> str | None:
+    """The words in lower case, or a choice's letter; None if the text may be mathematics."""
+    if not _WORDS.fullmatch(text):
         return None
-    if len(spoken.strip("()")) == 1:
-        return spoken.strip("()")
-    return " ".join(spoken.rstrip(".").lower().split())
+    if len(text.strip("()")) == 1:
+        return text.strip("()")
+    return " ".join(text.rstrip(".").lower().split())
 
 
 def _right_side(text: str) -> str:
-    """The value of `x = 5` or `2 + 3 = 5`; the text itself if it says more than a value."""
+    """The value of `x = 5` or `2 + 3 = 5`; the text itself if it states more than a value."""
     *left, right = _EQUALS.split(text)
     if _COMPARISON.search(text) or not right.strip():
         return text
@@ -209,10 +197,3 @@ def _undelimited(text: str) -> str:
         ):
             return inner.strip()
     return text
-
-
-def _braced(match: re.Match[str]) -> str:
-    top, bottom_group, top_group, bottom = match.groups()
-    if top is not None:
-        return rf"\frac{{{top}}}{bottom_group}"
-    return rf"\frac{top_group}{{{bottom}}}"

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_DIGITS = 1_000
-"""Longer numbers are compared as text: Python refuses to convert them past 4,300 digits."""
+"""Longer numbers are compared as text: Python refuses to convert more than 4,300 digits."""
 MAX_EXPONENT = 400
 
 PERCENT = "%"
 
-_DECIMAL = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+THOUSANDS = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
+"""The pattern of a whole number with thousands separators."""
+INTEGER = rf"(?:{THOUSANDS}|[0-9]+)"
+"""The pattern of a whole number without a sign."""
+_DECIMAL = rf"(?:{INTEGER}(?:\.[0-9]*)?|\.[0-9]+)"
 _SIGNED = rf"[-+]?{_DECIMAL}"
-_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
 _FRACTION = re.compile(
     rf"\\frac\{{\s*(?P<top>{_SIGNED})\s*\}}\{{\s*(?P<bottom>{_SIGNED})\s*\}}"
     rf"|(?P<over>{_DECIMAL})\s*/\s*(?P<under>{_DECIMAL})"
 )
 _MIXED = re.compile(
-    rf"(?P<whole>{_INTEGER})\s*(?:\\frac\{{(?P<top>[0-9]+)\}}\{{(?P<bottom>[0-9]+)\}}"
+    rf"(?P<whole>{INTEGER})\s*(?:\\frac\{{(?P<top>[0-9]+)\}}\{{(?P<bottom>[0-9]+)\}}"
     r"|\s(?P<over>[0-9]+)/(?P<under>[0-9]+))"
 )
 _SCIENTIFIC = re.compile(
@@ -39,7 +42,7 @@ _TEXT_AFTER = re.compile(
     r"\\(?:text|mbox|mathrm|textrm|operatorname)\{([A-Za-z .]*)\}(\^\{?[2-9]\}?)?\Z"
 )
 
-# Words that change a number, or are mathematics: "5 million" is not 5 of something.
+# Words that change the number, or are mathematics: "5 million" is not 5 of something.
 _NOT_A_UNIT = re.compile(
     r"(?:hundred|thousand|[mbtr]+illion|dozen|score|quarter|third|fourth|fifth|sixth|tenth|pair"
     r"|hundredth|thousandth|root)s?|half|halves|pi|tau|phi|alpha|beta|gamma|delta|theta|omega"
@@ -58,7 +61,7 @@ _SAME_UNIT = {
 
 @dataclass(frozen=True)
 class Quantity:
-    """An exact number and the unit it was given in; an empty unit means none was given."""
+    """An exact number and its unit; the unit is empty if none was given."""
 
     value: Fraction
     unit: str = ""
@@ -66,9 +69,9 @@ class Quantity:
     def equals(self, other: Quantity) -> bool:
         """Whether two answers state the same quantity.
 
-        A unit that only one of them gives is taken for granted; two different units are two
-        different quantities. A percentage equals its own value (50 % is 1/2), and also the bare
-        number, which is how answers to "what percent" are given.
+        A unit that only one of them has is assumed for the other; different units make different
+        quantities. A percentage equals its value (50 % is 1/2), and also the bare number, which is
+        how answers to "what percent" are given.
         """
         if (self.unit == PERCENT) != (other.unit == PERCENT):
             if self.unit and other.unit:
@@ -83,10 +86,11 @@ class Quantity:
 
 
 def read_quantity(text: str) -> Quantity | None:
-    r"""The number that the whole text states, or None if it states none.
+    r"""The number that the whole text states, or None if it does not state one.
 
     Reads integers, decimals, thousands separators, `a/b`, `\frac{a}{b}`, mixed numbers, scientific
-    notation; one leading currency sign; one trailing percent sign, degree sign or unit.
+    notation and repeating decimals, with at most one currency sign before the number, and one
+    percent sign, degree sign or unit after it.
 
     Args:
         text: cleaned by `equality.clean`.
@@ -109,7 +113,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _split_unit(text: str) -> tuple[str, str]:
-    """The number and its unit; the unit is empty if the text has none that is known to be one."""
+    """The number and its unit; the unit is empty if the text has none that can be recognized."""
     for pattern, unit in ((_PERCENT, PERCENT), (_DEGREES, "degree")):
         match = pattern.search(text)
         if match:
@@ -141,36 +145,32 @@ def _canonical(words: str, *, in_text: bool) -> str:
 
 def _read_unsigned(text: str) -> Fraction | None:
     if _PLAIN.fullmatch(text):
-        return _decimal(text)
+        return read_decimal(text)
     match = _FRACTION.fullmatch(text)
     if match:
         return _ratio(match["top"] or match["over"], match["bottom"] or match["under"])
     match = _MIXED.fullmatch(text)
     if match:
         part = _ratio(match["top"] or match["over"], match["bottom"] or match["under"])
-        whole = _decimal(match["whole"])
-        return None if part is None or part >= 1 else whole + part
+        return None if part is None or part >= 1 else read_decimal(match["whole"]) + part
     match = _REPEATING.fullmatch(text)
     if match:
-        return _repeating(match["whole"], match["first"], match["again"])
+        whole, first, again = match.groups()
+        end = Fraction(int(again), 10 ** len(again) - 1)
+        return (int(whole + first or "0") + end) / 10 ** len(first)
     match = _SCIENTIFIC.fullmatch(text)
     if match and abs(int(match["exponent"])) <= MAX_EXPONENT:
-        return _decimal(match["digits"]) * Fraction(10) ** int(match["exponent"])
+        return read_decimal(match["digits"]) * Fraction(10) ** int(match["exponent"])
     return None
 
 
-def _decimal(text: str) -> Fraction:
+def read_decimal(text: str) -> Fraction:
+    """The value of a decimal, which may have a sign and thousands separators."""
     sign = -1 if text.startswith("-") else 1
     whole, _, part = text.lstrip("+-").replace(",", "").partition(".")
     return Fraction(sign * int(whole + part or "0"), 10 ** len(part))
 
 
-def _repeating(whole: str, first: str, again: str) -> Fraction:
-    """The decimal whose digits `again` go on for ever."""
-    end = Fraction(int(again), 10 ** len(again) - 1)
-    return (int(whole + first or "0") + end) / 10 ** len(first)
-
-
 def _ratio(top: str, bottom: str) -> Fraction | None:
-    denominator = _decimal(bottom)
-    return _decimal(top) / denominator if denominator else None
+    denominator = read_decimal(bottom)
+    return read_decimal(top) / denominator if denominator else None

@@ -1,9 +1,9 @@
-r"""Expressions of school algebra, read and evaluated in bounded work: no sympy, no `eval`.
+r"""A parser for expressions of school algebra, in bounded work: no sympy, no `eval`.
 
-An expression becomes its values at a few fixed points, to 160 digits, with decimals taken exactly.
-Two expressions that differ at every point are different; two that agree at every point to 120 digits
-are equal, as far as numbers of the sizes let in here can tell. What the grammar does not cover is
-`Unread`, and left to math-verify.
+`values.py` evaluates an expression at a few fixed points, to 160 digits, with decimals taken
+exactly. Two expressions that differ at every point are different; two that agree at every point to
+120 digits are equal, as far as numbers of the permitted sizes can tell. What the grammar does not
+cover raises `Unread`, and is left to math-verify.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipelines.rewards.answers.exact_numbers import THOUSANDS, read_decimal
+
 MAX_TEXT = 400
 MAX_DEPTH = 24
 MAX_LITERAL_DIGITS = 20
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+    rf"\s*(?:(?P<number>{THOUSANDS}(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>[-+*/^()\[\]{}|!_=×÷·π∞√]))"
 )
 _SAME_SIGN = {
@@ -38,12 +40,15 @@ _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 class Unread(Exception):
-    """A text outside the grammar."""
+    """A text that is not covered by what is read here, or whose values are out of range."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A number (`value`), a named thing (`name`) or an operation (`name`) on `parts`."""
+    """A number (`value`), a constant or variable (`name`), or an operation on `parts`.
+
+    `kind` is a key of `values._OPERATIONS`, or "name". Of a function, `name` is its name.
+    """
 
     kind: str
     parts: tuple[Node, ...] = ()
@@ -58,7 +63,7 @@ def parse(text: str) -> Node:
         text: cleaned by `equality.clean`.
 
     Raises:
-        Unread: it is none, or too long or too deep.
+        Unread: it is not an expression, or it is too long or too deep.
     """
     if len(text) > MAX_TEXT:
         raise Unread(text)
@@ -88,13 +93,13 @@ def _tokens(text: str) -> list[str]:
 def _letters(word: str) -> list[str]:
     if word in _PLAIN_WORDS:
         return ["\\" + word]
-    if len(word) > 3:  # prose, and not a product of variables
+    if len(word) > 3:  # prose rather than a product of variables
         raise Unread(word)
     return list(word)
 
 
 class _Parser:
-    """Recursive descent over the tokens; every loop consumes one, and the depth is bounded."""
+    """Recursive descent over the tokens; each pass of a loop consumes one, and depth is bounded."""
 
     def __init__(self, tokens: list[str]) -> None:
         self._tokens, self._place, self._depth = tokens, 0, 0
@@ -132,7 +137,7 @@ class _Parser:
                 node = Node("product" if sign == "*" else "quotient", (node, right))
                 divided = sign == "/"
             elif self._starts_factor():
-                if divided:  # 1/2x is read either way
+                if divided:  # 1/2x is ambiguous
                     raise Unread("1/2x")
                 node = self._juxtaposed(node)
             else:
@@ -144,7 +149,7 @@ class _Parser:
             raise Unread("two numbers side by side")
         if left.kind == "number" and _is_proper(right):  # 2\frac{1}{3} is 7/3
             return Node("number", value=left.value + right.parts[0].value / right.parts[1].value)
-        return Node("product", (left, right), "juxtaposed")
+        return Node("product", (left, right))
 
     def _power(self) -> Node:
         node = self._atom()
@@ -168,7 +173,9 @@ class _Parser:
     def _atom(self) -> Node:
         token = self._next()
         if token[0].isdigit() or token[0] == ".":
-            return _number(token)
+            if len(token.replace(",", "")) > MAX_LITERAL_DIGITS:
+                raise Unread("too many digits")
+            return Node("number", value=read_decimal(token))
         if token in _OPENING:
             return self._closed(_OPENING[token])
         if token == "|":
@@ -226,7 +233,7 @@ class _Parser:
         return Node("power", (node, power)) if power else node
 
     def _operand(self) -> Node:
-        r"""What `\sin` applies to: a bracket, or the factors up to a sign or another function."""
+        r"""The operand of `\sin`: a bracket, or the factors up to a sign or another function."""
         if self._peek() in _OPENING:
             return self._power()
         node = self._power()
@@ -279,14 +286,6 @@ class _Parser:
     def _expect(self, token: str) -> None:
         if self._next() != token:
             raise Unread(token)
-
-
-def _number(token: str) -> Node:
-    digits = token.replace(",", "")
-    if len(digits) > MAX_LITERAL_DIGITS:
-        raise Unread("too many digits")
-    whole, _, part = digits.partition(".")
-    return Node("number", value=Fraction(int(whole + part or "0"), 10 ** len(part)))
 
 
 def _is_proper(node: Node) -> bool:

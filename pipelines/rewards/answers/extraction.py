@@ -1,54 +1,91 @@
-"""Finding the final answer in a solution.
+"""The final answer of a solution, by the form in which the solution states it.
 
-Each form is a way in which solutions announce their answer. A solution that uses none of the forms
-asked for has no answer: the whole text is never taken for one, because a checker that may search
-the text for something equal to the reference finds it too often.
+A solution that uses none of the forms asked for has no answer. The whole text is never taken for
+one: a checker that may search the text for something equal to the reference finds it too often.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.rewards.answers.brackets import boxes
+from pipelines.rewards.answers.exact_numbers import THOUSANDS
 
 MAX_SOLUTION = 50_000
-"""Characters looked at, from the end: the final answer is there, and the work stays bounded."""
+"""Characters read, from the end: the final answer is there, and the work stays bounded."""
 
-_BOX_TOKEN = re.compile(r"\\[\\{}]|\\(?:boxed|fbox)\s*\{|[{}]")
-_BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$\\.]+)")
 _PLACEHOLDER = re.compile(r"(?:\\phantom\{[^{}]*\}|\?)?")
-"""A box of a form to be filled in, and no answer."""
+"""The content of a box that is to be filled in, and no answer."""
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|\Z)")
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
-_ANSWER_IS = re.compile(
+_THE_ANSWER_IS = re.compile(
     r"\b(?:the|final)[ \t]+answer[ \t]+is\b[ \t]*:?|\b(?:final[ \t]+)?answer[ \t]*\*{0,2}:\*{0,2}",
     re.IGNORECASE,
 )
+_ANY_ANSWER_IS = re.compile(r"\banswer is\b:?", re.IGNORECASE)
 _MINERVA_START, _MINERVA_CLOSE = "the final answer is", "i hope it is correct"
 _MINERVA_LONGEST = 2_000
 _MINERVA_END = re.compile(r"I hope it is correct\.?\Z", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!](?=\s)")
 _NUMBER = re.compile(
-    r"(?<![\w.,/])[-−+]?(?:[$€£])?[-−]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)?(?:\.[0-9]+)?"
-    r"(?:/[0-9]+)?%?"
+    rf"(?<![\w.,/])[-−+]?(?:[$€£])?[-−]?(?:{THOUSANDS}|[0-9]+)?(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 )
 
 
-def boxes(solution: str) -> list[str]:
-    r"""The contents of the `\boxed{...}` that are closed, in order; of nested ones the innermost."""
-    opened: list[int | None] = []
-    found: list[tuple[int, int]] = []
-    for token in _BOX_TOKEN.finditer(solution):
-        text = token.group()
-        if text == "}":
-            start = opened.pop() if opened else None
-            # A box that holds the last one found is its wrapping.
-            if start is not None and not (found and start < found[-1][0]):
-                found.append((start, token.start()))
-        elif text[-1] == "{" and text != r"\{":
-            opened.append(token.end() if len(text) > 1 else None)
-    if found:
-        return [solution[start:end] for start, end in found]
-    return _BARE_BOX.findall(solution)
+class Cut(Exception):
+    r"""The solution ends inside its answer."""
+
+
+@dataclass(frozen=True)
+class AnswerForm:
+    """A form in which solutions state their answer.
+
+    Attributes:
+        find: the answer stated in this form in a solution, or None.
+        template: a statement of the answer `%s` in this form.
+    """
+
+    find: Callable[[str], str | None]
+    template: str
+
+    def state(self, answer: str) -> str:
+        """The shortest solution that states the answer in this form."""
+        return self.template.replace("%s", answer)
+
+
+def extract(solution: str, forms: tuple[str, ...]) -> list[str]:
+    r"""The final answer in the first of the forms that the solution uses; empty if it uses none.
+
+    Boxes may give several: each distinct spelling once, the last box last.
+
+    Args:
+        solution: the generated text; only its last `MAX_SOLUTION` characters are read.
+        forms: names in `MATH_FORMS`, in order of preference.
+
+    Raises:
+        Cut: `boxed` was reached, and a box was opened and none closed.
+    """
+    tail = solution[-MAX_SOLUTION:]
+    for form in forms:
+        if form == "boxed":
+            found = boxes(tail)
+            if not found and _OPEN_BOX.search(tail):
+                raise Cut
+        else:
+            answer = MATH_FORMS[form].find(tail)
+            found = [] if answer is None else [answer]
+        answers = [_bare(answer) for answer in found if not _PLACEHOLDER.fullmatch(answer.strip())]
+        if answers and found[-1].strip():
+            return list(dict.fromkeys(reversed(answers)))[::-1]  # each where it stands last
+    return []
+
+
+def _bare(answer: str) -> str:
+    """The answer without surrounding white space and the full stop of its sentence."""
+    answer = answer.strip()
+    return answer[:-1].rstrip() if answer.endswith(".") and len(answer) > 1 else answer
 
 
 def boxed(solution: str) -> str | None:
@@ -57,24 +94,19 @@ def boxed(solution: str) -> str | None:
     return found[-1] if found else None
 
 
-def is_cut(solution: str) -> bool:
-    r"""Whether a `\boxed{` was opened and none closed: the answer was begun and not ended."""
-    return _OPEN_BOX.search(solution) is not None and not boxes(solution)
-
-
 def hash_mark(solution: str) -> str | None:
     """What follows the last `####` on its line (GSM8K's form)."""
     found = _HASH.findall(solution)
     return found[-1] if found else None
 
 
-def answer_is(solution: str) -> str | None:
-    """What follows "the answer is" in the last line that has text, which it must end.
+def the_answer_is(solution: str) -> str | None:
+    """What follows "the answer is" in the last line that has text, and ends that line.
 
     Minerva's "The final answer is $x$. I hope it is correct." is the same form.
     """
-    line = _MINERVA_END.sub("", _last_line(solution)).rstrip()
-    found = list(_ANSWER_IS.finditer(line))
+    line = _MINERVA_END.sub("", last_line(solution)).rstrip()
+    found = list(_THE_ANSWER_IS.finditer(line))
     if not found:
         return None
     answer = line[found[-1].end() :].strip()
@@ -82,7 +114,7 @@ def answer_is(solution: str) -> str | None:
 
 
 def minerva(solution: str) -> str | None:
-    """The last "Final Answer: The final answer is $x$. I hope it is correct.", wherever it stands."""
+    """The last "Final Answer: The final answer is $x$. I hope it is correct.", on any line."""
     text = solution.lower()
     end = text.rfind(_MINERVA_CLOSE)
     start = text.rfind(_MINERVA_START, max(0, end - _MINERVA_LONGEST), max(0, end))
@@ -91,79 +123,44 @@ def minerva(solution: str) -> str | None:
     return solution[start + len(_MINERVA_START) : end].strip().removesuffix(".")
 
 
-def last_line(solution: str) -> str | None:
-    """The last line that has text, as a whole."""
-    return _last_line(solution)
+def last_line(solution: str) -> str:
+    """The last line that has text; empty if none has."""
+    stripped = solution.rstrip()
+    return stripped[stripped.rfind("\n") + 1 :]
 
 
 def last_line_number(solution: str) -> str | None:
     """The last number in the last line that has text."""
-    found = [match.group() for match in _NUMBER.finditer(_last_line(solution))]
+    found = [match.group() for match in _NUMBER.finditer(last_line(solution))]
     found = [text for text in found if any(char.isdigit() for char in text)]
     return found[-1] if found else None
 
 
-FORMS: dict[str, Callable[[str], str | None]] = {
-    "boxed": boxed,
-    "hash": hash_mark,
-    "answer_is": answer_is,
-    "minerva": minerva,
-    "last_line": last_line,
-    "last_line_number": last_line_number,
+def any_answer_is(solution: str) -> str | None:
+    """What follows the last "answer is", on any line, up to the line's end and its full stop."""
+    found = list(_ANY_ANSWER_IS.finditer(solution))
+    if not found:
+        return None
+    return solution[found[-1].end() :].partition("\n")[0].strip().removesuffix(".").rstrip()
+
+
+def first_line(solution: str) -> str | None:
+    """The first line that has text: a direct answer, without reasoning before it."""
+    return next((line.strip() for line in solution.splitlines() if line.strip()), None)
+
+
+MATH_FORMS = {
+    "boxed": AnswerForm(boxed, r"\boxed{%s}"),
+    "hash": AnswerForm(hash_mark, "#### %s"),
+    "answer_is": AnswerForm(the_answer_is, "The answer is %s."),
+    "minerva": AnswerForm(minerva, "Final Answer: The final answer is $%s$. I hope it is correct."),
+    "last_line": AnswerForm(last_line, "%s"),
+    "last_line_number": AnswerForm(last_line_number, "%s"),
 }
-WRITTEN: dict[str, str] = {
-    "boxed": r"\boxed{%s}",
-    "hash": "#### %s",
-    "answer_is": "The answer is %s.",
-    "minerva": "Final Answer: The final answer is $%s$. I hope it is correct.",
-    "last_line": "%s",
-    "last_line_number": "%s",
+"""Forms of `math_answer`, by their name in `reward.options.extract`."""
+
+TEXT_FORMS = {
+    "answer_is": AnswerForm(any_answer_is, "So the answer is %s."),
+    "first_line": AnswerForm(first_line, "%s"),
 }
-"""How a solution states an answer in each form."""
-
-
-class Cut(Exception):
-    r"""The solution ends inside its answer."""
-
-
-def extract(solution: str, forms: tuple[str, ...]) -> list[str]:
-    r"""The final answer by the first of the forms that the solution uses; none if it uses none.
-
-    Only boxes can be several: each that is spelled differently is given, the last box last.
-
-    Args:
-        solution: the text drawn; only its last `MAX_SOLUTION` characters are looked at.
-        forms: names in `FORMS`, the preferred first.
-
-    Raises:
-        Cut: `boxed` was reached, and a box was opened and none closed.
-    """
-    tail = solution[-MAX_SOLUTION:]
-    for form in forms:
-        if form == "boxed":
-            if is_cut(tail):
-                raise Cut
-            found = boxes(tail)
-        else:
-            answer = FORMS[form](tail)
-            found = [] if answer is None else [answer]
-        answers = [_bare(answer) for answer in found if not _PLACEHOLDER.fullmatch(answer.strip())]
-        if answers and found[-1].strip():
-            return _distinct(answers)
-    return []
-
-
-def _distinct(answers: list[str]) -> list[str]:
-    """Each once, at the place where it stands last."""
-    return list(dict.fromkeys(reversed(answers)))[::-1]
-
-
-def _bare(answer: str) -> str:
-    """Without white space around it and the full stop of its sentence."""
-    answer = answer.strip()
-    return answer[:-1].rstrip() if answer.endswith(".") and len(answer) > 1 else answer
-
-
-def _last_line(solution: str) -> str:
-    stripped = solution.rstrip()
-    return stripped[stripped.rfind("\n") + 1 :]
+"""Forms of `exact_match`: its `answer_is` accepts text after the answer's line."""

@@ -1,17 +1,17 @@
-r"""Answers with an inside: lists, sets, tuples, intervals, unions, matrices, equations, inequalities.
+r"""Structured answers: lists, sets, tuples, intervals, unions, matrices, equations, inequalities.
 
 An answer is read into a `Form`; two forms are compared member by member. Brackets count: `(1,2)` is
-not `[1,2]`, and a tuple is in order. A bare list is a set, as answers to "find all x" are; held
-against a tuple it has to be in the tuple's order.
+not `[1,2]`, and a tuple is ordered. A bare list is a set, as answers to "find all x" are; compared
+with a tuple it has to be in the tuple's order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pipelines.rewards.answers.brackets import is_enclosed, split_members
 from pipelines.rewards.answers.exact_numbers import Quantity, read_quantity
 from pipelines.rewards.answers.expressions import Node, Unread, parse, walk
 from pipelines.rewards.answers.values import Worth, evaluate, proportional, same
@@ -29,23 +29,25 @@ _LINK = re.compile(r",?\s*\\(?:text|mbox|textrm)\{\s*,?\s*(?:and|or)\s*\}\s*|,?\
 _UNIT = re.compile(r"\\(?:text|mbox|mathrm|textrm)\s*\{[A-Za-z .]*\}(?:\^\{?[23]\}?)?\Z")
 _BASED = re.compile(r"(-?[0-9A-F.]+)_(?:\{([0-9]+|\\text\{[a-z]+\})\}|([0-9]+))")
 _MATRIX = re.compile(r"\\begin\{([pbvV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
+_CUP = re.compile(r"\\cup(?![A-Za-z])")
 _MEMBERSHIP = re.compile(r"[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _ORDER = re.compile(r"(<=|>=|[<>≤≥]|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![A-Za-z]))")
 _NAME = re.compile(r"[A-Za-z]|\\[a-z]+")
 _PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])|±")
-_OPEN, _CLOSE = set("([{"), set(")]}")
 
 
 @dataclass(frozen=True)
 class Form:
-    """What an answer is made of.
+    """The structure of an answer.
 
     Attributes:
         kind: one of the kinds above.
-        members: the parts of a list, set, tuple, interval, union or matrix, row by row.
-        shape: the brackets of a tuple or interval; the rows of a matrix; the digits and the base.
-        quantity: of a value that is a number with or without a unit.
-        worth: of a value, or of an equation's difference of sides; None for an infinity.
+        members: the parts of a list, set, tuple, interval or union; a matrix's cells, row by row.
+        shape: the brackets of a tuple or interval; a matrix's number of rows; the digits and base of
+            a number in a base.
+        quantity: the number that a value is, with or without a unit; None for other expressions.
+        worth: the values of an expression, or of the difference of an equation's sides; None for
+            an infinity.
         infinite: 1 or -1 for an infinity.
     """
 
@@ -59,7 +61,7 @@ class Form:
 
 @lru_cache(maxsize=65_536)
 def read_form(text: str) -> Form | None:
-    """What the whole text is, or None if that is outside what is read here.
+    """The structure of the whole text, or None if it is not one of those read here.
 
     Args:
         text: cleaned by `equality.clean`.
@@ -73,7 +75,7 @@ def read_form(text: str) -> Form | None:
 
 
 def compare_forms(ours: Form, theirs: Form) -> bool | None:
-    """Whether two answers are equal; None if that is not for this module to say."""
+    """Whether two answers are equal; None if that cannot be decided here."""
     if ours.kind != theirs.kind:
         return _compare_kinds(ours, theirs)
     if ours.kind == VALUE:
@@ -81,8 +83,8 @@ def compare_forms(ours: Form, theirs: Form) -> bool | None:
     if ours.kind == EQUATION:
         return _compare_equations(ours, theirs)
     if ours.kind in (BRACKETED, MATRIX):
-        same_shape = ours.shape == theirs.shape
-        return _in_order(ours.members, theirs.members) if same_shape else False
+        alike = ours.shape == theirs.shape
+        return _in_order(ours.members, theirs.members) if alike else False
     if ours.kind == BASED:
         return ours.shape == theirs.shape
     return _same_members(ours.members, theirs.members)
@@ -109,8 +111,9 @@ def _form(text: str) -> Form:
         return _matrix(matrix[1], matrix[2])
     if r"\begin" in text:
         raise Unread(text)
-    if r"\cup" in text:
-        return Form(UNION, tuple(_form(part) for part in re.split(r"\\cup(?![A-Za-z])", text)))
+    sets = _CUP.split(text)
+    if len(sets) > 1:
+        return Form(UNION, tuple(_form(part) for part in sets))
     if _ORDER.search(text):
         return _inequality(text)
     return _group(_MEMBERSHIP.sub("", text, count=1) if r"\in" in text else text)
@@ -124,7 +127,7 @@ def _group(text: str) -> Form:
         return Form(LIST, _both_signs(text))
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Form(SET, _members(_split(text[2:-2])))
-    if _is_enclosed(text):
+    if is_enclosed(text):
         inside = _split(text[1:-1])
         if len(inside) > 1:
             return Form(BRACKETED, _members(inside), text[0] + text[-1])
@@ -144,8 +147,8 @@ def _single(text: str) -> Form:
 
 
 def _equation(text: str) -> Form:
-    left, equals, right = text.partition("=")
-    if not equals or "=" in right or not left.strip() or not right.strip():
+    left, _, right = text.partition("=")
+    if "=" in right or not left.strip() or not right.strip():
         raise Unread(text)
     return Form(EQUATION, worth=evaluate(parse(f"({left})-({right})")))
 
@@ -157,15 +160,13 @@ def _inequality(text: str) -> Form:
     named = [number for number, side in enumerate(sides) if _NAME.fullmatch(side)]
     if len(sides) > 3 or len(named) != 1 or "=" in "".join(sides) or "," in text:
         raise Unread(text)
-    if any(sign[0] == ">" or sign[:2] in (r"\g", "≥") or sign == "≥" for sign in signs):
-        sides, signs = sides[::-1], signs[::-1]
-        named = [len(sides) - 1 - named[0]]
-        if not all(sign[0] in ">≥" or sign[:2] == r"\g" for sign in signs):
-            raise Unread(text)
-    closed = ["=" in sign or "e" in sign or sign in "≤≥" for sign in signs]
     place = named[0]
-    if len(sides) == 3 and place != 1:
+    descending = [sign[0] in ">≥" or sign.startswith(r"\g") for sign in signs]
+    if any(descending) != all(descending) or (len(sides) == 3 and place != 1):
         raise Unread(text)
+    if all(descending):
+        sides, signs, place = sides[::-1], signs[::-1], len(sides) - 1 - place
+    closed = ["=" in sign or "e" in sign or sign in "≤≥" for sign in signs]
     low = _single(sides[place - 1]) if place > 0 else Form(VALUE, infinite=-1)
     high = _single(sides[place + 1]) if place + 1 < len(sides) else Form(VALUE, infinite=1)
     left = "[" if place > 0 and closed[0] else "("
@@ -178,8 +179,8 @@ def _matrix(kind: str, body: str) -> Form:
     cells = [_single(cell.strip()) for row in rows for cell in row]
     if len(cells) > MAX_MEMBERS or len({len(row) for row in rows}) > 1:
         raise Unread(body)
-    drawn = "|" if kind in ("v", "V") else ""  # a determinant is not a matrix
-    return Form(MATRIX, tuple(cells), f"{drawn}{len(rows)}")
+    bars = "|" if kind in ("v", "V") else ""  # a determinant is not a matrix
+    return Form(MATRIX, tuple(cells), f"{bars}{len(rows)}")
 
 
 def _members(parts: list[str]) -> tuple[Form, ...]:
@@ -207,31 +208,10 @@ def _both_signs(text: str) -> tuple[Form, ...]:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between the commas that are outside of all brackets."""
-    depth, start, parts = 0, 0, []
-    for place, sign in enumerate(text):
-        if sign in _OPEN:
-            depth += 1
-        elif sign in _CLOSE:
-            depth -= 1
-            if depth < 0:
-                raise Unread(text)
-        elif sign == "," and depth == 0:
-            parts.append(text[start:place].strip())
-            start = place + 1
-    return [*parts, text[start:].strip()]
-
-
-def _is_enclosed(text: str) -> bool:
-    """Whether its first bracket is closed by its last: (1,2), and not (x-1)(x+1)."""
-    if text[:1] not in ("(", "[") or text[-1:] not in (")", "]"):
-        return False
-    depth = 0
-    for place, sign in enumerate(text):
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        if depth == 0:
-            return place == len(text) - 1
-    return False
+    parts = split_members(text)
+    if parts is None:
+        raise Unread(text)
+    return parts
 
 
 def _compare_values(ours: Form, theirs: Form) -> bool | None:
@@ -245,40 +225,46 @@ def _compare_values(ours: Form, theirs: Form) -> bool | None:
 
 
 def _compare_equations(ours: Form, theirs: Form) -> bool | None:
-    r"""Equal if their sides differ by the same up to a factor, which `xy = 1` and `y = 1/x` do not."""
+    """Whether the differences of their sides are equal up to a factor.
+
+    Those of `xy = 1` and `y = 1/x` are not: if a denominator or a root can be cleared, a difference
+    decides nothing.
+    """
     assert ours.worth is not None
     assert theirs.worth is not None
     equal = proportional(ours.worth, theirs.worth)
-    rational = any(walk(worth.node, _may_be_cleared) for worth in (ours.worth, theirs.worth))
-    return None if equal is False and rational else equal
+    clearable = any(walk(worth.node, _can_be_cleared) for worth in (ours.worth, theirs.worth))
+    return None if equal is False and clearable else equal
 
 
-def _may_be_cleared(node: Node) -> bool:
+def _can_be_cleared(node: Node) -> bool:
     if node.kind not in ("quotient", "root", "power", "absolute"):
         return False
     return walk(node.parts[-1], lambda part: part.kind == "name") or node.kind == "root"
 
 
 def _compare_based(ours: Form, theirs: Form) -> bool | None:
-    """A base that only one of the two states is taken for granted, as units are."""
+    """Whether a number in a base equals one without: the base is assumed for it, as a unit is."""
     based, other = (ours, theirs) if ours.kind == BASED else (theirs, ours)
     if other.kind != VALUE:
         return False
     if other.quantity is None:
         return None
-    digits = based.shape.partition("_")[0]
-    stated = read_quantity(digits)
+    stated = read_quantity(based.shape.partition("_")[0])
     return stated is not None and stated.value == other.quantity.value
 
 
 def _in_order(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | None:
     if len(ours) != len(theirs):
         return False
-    return _all(_compare_members(a, b) for a, b in zip(ours, theirs, strict=True))
+    verdicts = [_compare_members(a, b) for a, b in zip(ours, theirs, strict=True)]
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
 
 
 def _same_members(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | None:
-    """Whether each has a match of its own on the other side."""
+    """Whether the members can be paired so that each equals its partner, in any order."""
     if len(ours) != len(theirs):
         return False
     left, unsure = list(theirs), False
@@ -294,14 +280,7 @@ def _same_members(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | No
 
 
 def _compare_members(ours: Form, theirs: Form) -> bool | None:
-    # "x = 2, y = 3" for "2, 3": math-verify knows the names.
+    # "x = 2, y = 3" for "2, 3" is left to math-verify, which knows the names.
     if {ours.kind, theirs.kind} == {EQUATION, VALUE}:
         return None
     return compare_forms(ours, theirs)
-
-
-def _all(verdicts: Iterable[bool | None]) -> bool | None:
-    found = list(verdicts)
-    if False in found:
-        return False
-    return None if None in found else True

@@ -1,8 +1,10 @@
 """Equality of two answers as mathematics, by math-verify.
 
-It may take long or use much memory: it runs only in the scoring pool's workers, whose parent holds
-the deadline. math-verify's own timeouts are off: they are alarms, which work in a process's main
-thread alone and report what they stop as a wrong answer.
+It may take long or use much memory, so it runs only in the scoring pool's workers, whose parent
+enforces the deadline. math-verify's own timeouts are off: they are alarms, which work in a process's
+main thread only and report what they stop as a wrong answer.
+
+It loads sympy, which takes seconds: import it where it is called.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import logging
 import re
 from typing import Any
 
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
+
 ROUNDING = 10
 """Decimals compared when an answer is inexact; math-verify's own 6 let 0.333333 pass for 1/3."""
 
-
-# It warns that its timeouts are off, which is what is wanted.
+# It warns that its timeouts are off, which is intended.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
@@ -34,13 +38,16 @@ def symbolically_equal(answer: str, reference: str) -> bool:
         NotMathematics: one of the two cannot be read.
         Exception: whatever math-verify or sympy raise when they fail.
     """
-    from math_verify import verify
-
     wanted, given = _parse(reference), _parse(answer)
     equal = verify(
         wanted, given, float_rounding=ROUNDING, timeout_seconds=None, raise_on_error=True
     )
     return bool(equal) and not _far_apart(wanted[0], given[0])
+
+
+def warm_up() -> None:
+    """Load math-verify's parser, so that no sample's deadline includes it."""
+    symbolically_equal(r"\frac{\sqrt{4}}{x}", "2/x")
 
 
 def _far_apart(a: Any, b: Any) -> bool:
@@ -52,13 +59,8 @@ def _far_apart(a: Any, b: Any) -> bool:
     return bool(0 < largest < 1 and abs(ours - theirs) > largest * 10**-ROUNDING)
 
 
-def warm_up() -> None:
-    """Load math-verify and its parser, so that no sample's deadline pays for it."""
-    symbolically_equal(r"\frac{\sqrt{4}}{x}", "2/x")
-
-
 def _parse(text: str) -> list[Any]:
-    # math-verify takes some variables for units ("a + b + c"): then they are read as they stand.
+    # math-verify takes some variables for units ("a + b + c"): they are then read without units.
     parsed = _read(text, units=True) or _read(text, units=False)
     if not parsed:
         raise NotMathematics(text)
@@ -66,9 +68,6 @@ def _parse(text: str) -> list[Any]:
 
 
 def _read(text: str, *, units: bool) -> list[Any]:
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse
-
     normalization = NormalizationConfig(
         basic_latex=True,
         units=units,
@@ -78,16 +77,13 @@ def _read(text: str, *, units: bool) -> list[Any]:
         equations=False,
     )
     reading = LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalization)
+    one_line = re.sub(r"\s+", " ", text.replace("$", "")).strip()
     return list(
         parse(
-            f"${_one_line(text)}$",
+            f"${one_line}$",
             extraction_config=[reading],
             fallback_mode="no_fallback",
             parsing_timeout=None,
             raise_on_error=True,
         )
     )
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text.replace("$", "")).strip()

@@ -1,9 +1,9 @@
-r"""Whether an expression still has to be calculated: `15 + 3`, `(4-5i)(1+i)`, `3t - 6t`, `\tan 30^\circ`.
+r"""Whether an expression is left to calculate: `15 + 3`, `(4-5i)(1+i)`, `3t - 6t`, `\tan 30^\circ`.
 
-Such an answer is equal to the reference and yet does not answer: most often it is the question
-again. A reference that is itself left so (`\cos 58^\circ`) permits it. What is only another form
-(`(x+1)(x-1)` for `x^2 - 1`, `\frac{1}{\sqrt 2}`) is finished: without the question nobody can tell
-which form was asked for.
+Such an answer equals the reference and yet answers nothing: it mostly repeats the question. It is
+accepted where the reference is itself left to calculate (`\cos 58^\circ`). An expression that is
+only in another form (`(x+1)(x-1)` for `x^2 - 1`, `\frac{1}{\sqrt 2}`) is finished: which form was
+asked for cannot be told without the question.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONSTANTS = {"pi", "e", "i"}
 
 
 def is_plain(node: Node) -> bool:
-    """Whether it is a number, or one operation on numbers: a fraction, a power, a root, `5!`."""
+    """Whether it is a number or one operation on numbers: a fraction, a power, a root, `5!`."""
     if node.kind == "negative":
         return is_plain(node.parts[0])
     if node.kind == "number":
@@ -42,7 +42,7 @@ def _is_left_to_do(node: Node) -> bool:
     if node.kind == "sum":
         return _has_brackets(node) or _has_like_terms(node)
     if node.kind == "product":
-        return _repeats_itself(node)
+        return _has_like_factors(node)
     if node.kind == "quotient":
         return any(part.kind == "quotient" and not _is_literal(node) for part in node.parts)
     if node.kind == "power":
@@ -52,14 +52,13 @@ def _is_left_to_do(node: Node) -> bool:
 
 
 def _has_brackets(node: Node) -> bool:
-    """Whether terms hold sums of their own; one may, as in `2(x+1)^2 + 3`."""
-    bare = any(_unsigned(part).kind == "sum" for part in node.parts)
-    held = sum(_holds_sum(part) for part in node.parts)
-    return bare or held > (0 if _is_constant(node) else 1)
-
-
-def _holds_sum(node: Node) -> bool:
-    return any(_base(factor).kind == "sum" for factor in _factors(node))
+    """Whether terms contain sums in brackets; one term may, as in `2(x+1)^2 + 3`."""
+    if any(_unsigned(part).kind == "sum" for part in node.parts):
+        return True
+    containing = sum(
+        any(_base(factor).kind == "sum" for factor in _factors(part)) for part in node.parts
+    )
+    return containing > (0 if _is_constant(node) else 1)
 
 
 def _has_like_terms(node: Node) -> bool:
@@ -67,10 +66,10 @@ def _has_like_terms(node: Node) -> bool:
     if len(node.parts) > MAX_TERMS:
         return False
     try:
-        worth = [evaluate(part).fast for part in node.parts]
+        values = [evaluate(part).fast for part in node.parts]
     except Unread:
         return False
-    return any(_is_multiple(a, b) for a, b in combinations(worth, 2))
+    return any(_is_multiple(a, b) for a, b in combinations(values, 2))
 
 
 def _is_multiple(a: tuple[complex, ...], b: tuple[complex, ...]) -> bool:
@@ -80,7 +79,7 @@ def _is_multiple(a: tuple[complex, ...], b: tuple[complex, ...]) -> bool:
     size = abs(ratios[0])
     if not all(abs(ratio - ratios[0]) <= _TOLERANCE * size for ratio in ratios):
         return False
-    # Any two constants are multiples: only 2 and 3, or the root of 2 and of 8, can be added.
+    # Any two constants are multiples, but only some can be added: 2 and 3, the roots of 2 and 8.
     square = ratios[0] ** 2
     is_real = abs(ratios[0].imag) <= _TOLERANCE * size
     return is_real and _is_rational(ratios[0].real) and abs(square.imag) <= _TOLERANCE * abs(square)
@@ -93,8 +92,8 @@ def _is_rational(value: float) -> bool:
     )
 
 
-def _repeats_itself(node: Node) -> bool:
-    """Whether factors can be multiplied out to one: `2 * 3x`, `t^3 t^4`, `(1+i)(2-i)`."""
+def _has_like_factors(node: Node) -> bool:
+    """Whether factors can be multiplied into one: `2 * 3x`, `t^3 t^4`, `(1+i)(2-i)`."""
     factors = list(_factors(node))
     numbers = sum(factor.kind == "number" for factor in factors)
     names = [base.name for base in map(_base, factors) if base.kind == "name"]
@@ -121,7 +120,7 @@ def _unsigned(node: Node) -> Node:
 
 
 def _is_literal(node: Node) -> bool:
-    """A whole number, a decimal or a fraction of two."""
+    """Whether it is a whole number, a decimal or a fraction of two of them."""
     node = _unsigned(node)
     if node.kind == "quotient":
         return all(_unsigned(part).kind == "number" for part in node.parts)

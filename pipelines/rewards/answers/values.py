@@ -1,4 +1,4 @@
-"""What an expression is worth at a few fixed points, and whether two are worth the same."""
+"""Values of an expression at fixed points, and whether two expressions have the same values."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from pipelines.rewards.answers.expressions import Node, Unread
 POINTS = 3
 DIGITS = 160
 LARGEST = 1e100
-"""Values and intermediate values let in, so that `DIGITS` leave enough after any cancellation."""
+"""Limit of values and intermediate values, so that `DIGITS` leave enough after any cancellation."""
 SAME = 1e-120
 NOTHING = 1e-155
-"""What is left of a zero, for a largest value of 1 on the way."""
+"""Rounding error left of a zero, where the largest intermediate value is 1."""
 
 CLEARLY = 1e-9
-"""Machine numbers that differ by more, measured against the largest value on the way, differ."""
+"""Machine numbers differ if they are further apart, relative to the largest intermediate value."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """An expression's values at the points, in machine numbers; to `DIGITS` digits if asked.
+    """An expression's values at the points: machine numbers, and `DIGITS` digits on request.
 
     Attributes:
         node: the expression.
         fast: a value for each point.
-        scale: the largest absolute value on the way, 1 or more.
+        scale: the largest absolute intermediate value, at least 1.
     """
 
     node: Node
@@ -40,27 +40,26 @@ class Worth:
     scale: float
 
     @cached_property
-    def precise(self) -> tuple[Any, ...]:
-        """The values to `DIGITS` digits."""
-        numbers = _precise_numbers()
-        try:
-            return tuple(_value(self.node, point, numbers) for point in range(POINTS))
-        except (ArithmeticError, ValueError, TypeError) as error:
-            raise Unread(str(error)) from None
+    def precise(self) -> tuple[complex, ...]:
+        """The values to `DIGITS` digits, as mpmath's complex numbers.
+
+        Raises:
+            Unread: as for `evaluate`.
+        """
+        context = _precise_context()
+        arithmetic = _Arithmetic(context, context.mpc, context.fraction)
+        return tuple(arithmetic.value(self.node, point) for point in range(POINTS))
 
 
 def evaluate(node: Node) -> Worth:
-    """What the expression is worth at every point.
+    """The expression's values at every point.
 
     Raises:
-        Unread: it has no value there, or a value or an intermediate one is too large.
+        Unread: it has no value at a point, or a value or an intermediate value is too large.
     """
-    numbers = _MachineNumbers()
-    try:
-        fast = tuple(complex(_value(node, point, numbers)) for point in range(POINTS))
-    except (ArithmeticError, ValueError, TypeError) as error:
-        raise Unread(str(error)) from None
-    return Worth(node, fast, numbers.largest)
+    arithmetic = _Arithmetic(cmath, complex, operator.truediv)
+    fast = tuple(arithmetic.value(node, point) for point in range(POINTS))
+    return Worth(node, fast, arithmetic.largest)
 
 
 def same(ours: Worth, theirs: Worth) -> bool | None:
@@ -90,136 +89,116 @@ def proportional(ours: Worth, theirs: Worth) -> bool | None:
     return all(_close(ratio, ratios[0]) for ratio in ratios[1:])
 
 
-def _close(a: Any, b: Any, least: float = 0.0) -> bool:
-    return bool(abs(a - b) <= SAME * max(abs(a), abs(b)) + least)
-
-
-def _coordinate(name: str, point: int) -> float:
-    """Between 0.25 and 1.75 at even points, and its negative at odd ones; never a round number."""
-    share = zlib.crc32(f"{name}/{point}".encode()) / 2**32
-    return (0.25 + 1.5 * share) * (-1 if point % 2 else 1)
-
-
-class _MachineNumbers:
-    """Complex numbers of the machine: what overflows them is an exception, and no long work."""
-
-    pi, e = cmath.pi, cmath.e
-    sqrt, log, exp = staticmethod(cmath.sqrt), staticmethod(cmath.log), staticmethod(cmath.exp)
-    sin, cos, tan = staticmethod(cmath.sin), staticmethod(cmath.cos), staticmethod(cmath.tan)
-    sinh, cosh, tanh = staticmethod(cmath.sinh), staticmethod(cmath.cosh), staticmethod(cmath.tanh)
-    asin, acos, atan = staticmethod(cmath.asin), staticmethod(cmath.acos), staticmethod(cmath.atan)
-    power = staticmethod(operator.pow)
-    mpc = complex
-
-    def __init__(self) -> None:
-        self.largest = 1.0
-
-    @staticmethod
-    def fraction(top: int, bottom: int) -> float:
-        return top / bottom
-
-    def see(self, size: float) -> None:
-        self.largest = max(self.largest, size)
+def _close(a: complex, b: complex, least: float = 0.0) -> bool:
+    return abs(a - b) <= SAME * max(abs(a), abs(b)) + least
 
 
 @cache
-def _precise_numbers() -> Any:
+def _precise_context() -> Any:
     import mpmath
 
-    class Numbers(mpmath.MPContext):
-        def see(self, size: Any) -> None:
-            """The machine numbers have seen it."""
-
-    context = Numbers()
+    context = mpmath.MPContext()
     context.dps = DIGITS
     return context
 
 
-_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "sin": lambda f, x: f.sin(x),
-    "cos": lambda f, x: f.cos(x),
-    "tan": lambda f, x: f.tan(x),
-    "sec": lambda f, x: 1 / f.cos(x),
-    "csc": lambda f, x: 1 / f.sin(x),
-    "cot": lambda f, x: 1 / f.tan(x),
-    "arcsin": lambda f, x: f.asin(x),
-    "arccos": lambda f, x: f.acos(x),
-    "arctan": lambda f, x: f.atan(x),
-    "sinh": lambda f, x: f.sinh(x),
-    "cosh": lambda f, x: f.cosh(x),
-    "tanh": lambda f, x: f.tanh(x),
-    "ln": lambda f, x: f.log(x),
-    "exp": lambda f, x: f.exp(x),
+@dataclass
+class _Arithmetic:
+    """Arithmetic on complex numbers, the machine's or mpmath's, which share operators and names.
+
+    Attributes:
+        library: the functions and constants: `cmath` or a context of mpmath.
+        number: makes a complex number.
+        fraction: makes a number of a numerator and a denominator.
+        largest: the largest absolute value so far, at least 1.
+    """
+
+    library: Any
+    number: Callable[[complex], complex]
+    fraction: Callable[[int, int], float]
+    largest: float = 1.0
+
+    def value(self, node: Node, point: int) -> complex:
+        """The expression's value at a point.
+
+        Raises:
+            Unread: it has none, or a value is too large.
+        """
+        try:
+            return self._value(node, point)
+        except (ArithmeticError, ValueError, TypeError) as error:
+            raise Unread(str(error)) from None
+
+    def _value(self, node: Node, point: int) -> complex:
+        if node.kind == "name":
+            value = self._named(node.name, point)
+        else:
+            value = _OPERATIONS[node.kind](self, node, [self._value(p, point) for p in node.parts])
+        size = abs(value)
+        if not size <= LARGEST:
+            raise Unread("too large")
+        self.largest = max(self.largest, size)
+        return value
+
+    def _named(self, name: str, point: int) -> complex:
+        """A constant, or a variable's coordinate: 0.25 to 1.75, negative at odd points."""
+        if name in ("pi", "e"):
+            return self.number(getattr(self.library, name))
+        if name == "i":
+            return self.number(1j)
+        share = zlib.crc32(f"{name}/{point}".encode()) / 2**32
+        return self.number((0.25 + 1.5 * share) * (-1 if point % 2 else 1))
+
+    def literal(self, node: Node, parts: list[complex]) -> complex:
+        """The value of a number as it is written."""
+        return self.number(self.fraction(node.value.numerator, node.value.denominator))
+
+    def degrees(self, node: Node, parts: list[complex]) -> complex:
+        """An angle in radians."""
+        return parts[0] * self.number(self.library.pi) / 180
+
+    def root(self, node: Node, parts: list[complex]) -> complex:
+        """A root; of a negative number and an odd degree the real one."""
+        inside, degree = parts
+        if degree == 2:
+            return self.library.sqrt(inside)
+        if inside.imag == 0 and inside.real < 0 and degree.real % 2 == 1:
+            return -((-inside) ** (1 / degree))
+        return inside ** (1 / degree)
+
+    def function(self, node: Node, parts: list[complex]) -> complex:
+        """A function's value; a second part is a logarithm's base."""
+        if node.name == "log":
+            if len(parts) == 1:
+                raise Unread("a logarithm without a base")
+            return self.library.log(parts[0]) / self.library.log(parts[1])
+        if len(parts) > 1:
+            raise Unread("a subscript")
+        if node.name in _RECIPROCAL_OF:
+            return 1 / getattr(self.library, _RECIPROCAL_OF[node.name])(parts[0])
+        return getattr(self.library, _LIBRARY_NAMES.get(node.name, node.name))(parts[0])
+
+
+_RECIPROCAL_OF = {"sec": "cos", "csc": "sin", "cot": "tan"}
+_LIBRARY_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log"}
+
+_OPERATIONS: dict[str, Callable[[_Arithmetic, Node, list[complex]], complex]] = {
+    "number": _Arithmetic.literal,
+    "sum": lambda by, node, parts: sum(parts[1:], parts[0]),
+    "negative": lambda by, node, parts: -parts[0],
+    "product": lambda by, node, parts: parts[0] * parts[1],
+    "quotient": lambda by, node, parts: parts[0] / parts[1],
+    "power": lambda by, node, parts: parts[0] ** parts[1],
+    "degrees": _Arithmetic.degrees,
+    "absolute": lambda by, node, parts: by.number(abs(parts[0])),
+    "root": _Arithmetic.root,
+    "function": _Arithmetic.function,
+    "binomial": lambda by, node, parts: by.number(math.comb(_whole(parts[0]), _whole(parts[1]))),
+    "factorial": lambda by, node, parts: by.number(math.factorial(_whole(parts[0]))),
 }
 
 
-def _value(node: Node, point: int, field: Any) -> Any:
-    parts = [_value(part, point, field) for part in node.parts]
-    value = _OPERATIONS[node.kind](node, parts, point, field)
-    size = abs(value)
-    if not size <= LARGEST:
-        raise Unread("too large")
-    field.see(size)
-    return value
-
-
-def _named(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    if node.name == "pi":
-        return field.mpc(field.pi)
-    if node.name == "e":
-        return field.mpc(field.e)
-    return field.mpc(1j) if node.name == "i" else field.mpc(_coordinate(node.name, point))
-
-
-def _literal(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    return field.mpc(field.fraction(node.value.numerator, node.value.denominator))
-
-
-def _root(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    inside, degree = parts
-    if degree == 2:
-        return field.sqrt(inside)
-    if inside.imag == 0 and inside.real < 0 and degree.real % 2 == 1:  # the real root
-        return -field.power(-inside, 1 / degree)
-    return field.power(inside, 1 / degree)
-
-
-def _function(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    if node.name == "log":
-        if len(parts) == 1:
-            raise Unread("a logarithm without a base")
-        return field.log(parts[0]) / field.log(parts[1])
-    if len(parts) > 1:
-        raise Unread("a subscript")
-    return _FUNCTIONS[node.name](field, parts[0])
-
-
-def _choose(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    return field.mpc(math.comb(_whole(parts[0]), _whole(parts[1])))
-
-
-def _factorial(node: Node, parts: list[Any], point: int, field: Any) -> Any:
-    return field.mpc(math.factorial(_whole(parts[0])))
-
-
-def _whole(value: Any) -> int:
+def _whole(value: complex) -> int:
     if value.imag != 0 or value.real != int(value.real) or not 0 <= value.real <= 60:
         raise Unread("not a small whole number")
     return int(value.real)
-
-
-_OPERATIONS: dict[str, Callable[[Node, list[Any], int, Any], Any]] = {
-    "number": _literal,
-    "name": _named,
-    "sum": lambda node, parts, point, field: sum(parts[1:], parts[0]),
-    "negative": lambda node, parts, point, field: -parts[0],
-    "product": lambda node, parts, point, field: parts[0] * parts[1],
-    "quotient": lambda node, parts, point, field: parts[0] / parts[1],
-    "power": lambda node, parts, point, field: field.power(parts[0], parts[1]),
-    "degrees": lambda node, parts, point, field: parts[0] * field.mpc(field.pi) / 180,
-    "absolute": lambda node, parts, point, field: field.mpc(abs(parts[0])),
-    "root": _root,
-    "function": _function,
-    "binomial": _choose,
-    "factorial": _factorial,
-}

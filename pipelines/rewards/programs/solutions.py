@@ -1,4 +1,4 @@
-"""Taking the program out of a solution: out of marks, fences and prose."""
+"""Finding the program in a solution: between marks, in fences, or in prose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import textwrap
 import warnings
 
 MAX_SOLUTION = 200_000
-"""A longer solution holds no program."""
+"""Longest solution, in characters, in which a program is looked for."""
 
 _BEGIN, _DONE = "[BEGIN]", "[DONE]"
 _FENCE = re.compile(
@@ -25,11 +25,11 @@ _MAX_CUTS = 40
 def find_program(solution: str, function: str | None = None) -> str | None:
     """The program in a solution; None if there is none.
 
-    What stands in a fence goes before what stands in the open, and among several the last one that
-    defines what is asked for.
+    Code in a fence is preferred to code in prose; of several blocks, the last that parses and
+    defines the function.
 
     Args:
-        solution: what the policy wrote.
+        solution: the policy's text.
         function: a name that the program has to define.
     """
     if len(solution) > MAX_SOLUTION:
@@ -44,10 +44,10 @@ def find_program(solution: str, function: str | None = None) -> str | None:
 
 
 def complete_prompt(prompt: str, solution: str, entry_point: str) -> str | None:
-    """A HumanEval program: the prompt with the solution's body, or the solution's own function.
+    """A HumanEval program: the prompt with the solution's body or with its whole function.
 
     Args:
-        prompt: imports, perhaps other functions, and the function's head with its docstring.
+        prompt: imports, any other functions, and the function's signature and docstring.
         solution: a body, or text with a whole function.
         entry_point: the function's name.
     """
@@ -66,17 +66,17 @@ def complete_prompt(prompt: str, solution: str, entry_point: str) -> str | None:
 
 
 def ending_at_return(program: str) -> str:
-    """A script whose `return` outside a function ends it: APPS's solutions ran inside a function."""
+    """The script with each top-level `return` ending it: APPS ran its solutions inside a function."""
     if "return" not in program:
         return program
     tree = ast.parse(program)
-    ends = _Ends()
-    changed = ends.visit(tree)
-    return ast.unparse(changed) if ends.found else program
+    transformer = _ReturnToExit()
+    changed = transformer.visit(tree)
+    return ast.unparse(changed) if transformer.found else program
 
 
-class _Ends(ast.NodeTransformer):
-    """Replaces `return` in a script, and leaves functions as they are."""
+class _ReturnToExit(ast.NodeTransformer):
+    """Replaces each `return` outside functions by `raise SystemExit`."""
 
     def __init__(self) -> None:
         self.found = False
@@ -94,12 +94,12 @@ class _Ends(ast.NodeTransformer):
 
 
 def parses(source: str) -> bool:
-    """Whether text is a Python program."""
+    """Whether text is syntactically a Python program."""
     return _error_line(source) is None
 
 
 def _with_body(prompt: str, body: str) -> str | None:
-    """The prompt with a body, which may have lost its indentation or run on past its end."""
+    """The prompt with a body, which may lack its indentation or be followed by other text."""
     head = f"{prompt.rstrip()}\n"
     first = body.lstrip("\n")
     forms = (first, f"    {first.lstrip()}", textwrap.indent(textwrap.dedent(first), "    "))
@@ -140,12 +140,12 @@ def _defines(program: str, name: str) -> bool:
 
 
 def _runs(text: str) -> list[str]:
-    """Stretches of lines that are a program, the longest last."""
+    """Runs of lines that are programs, the longest last."""
     lines = text.splitlines()
     runs, end = [], 0
     starts = [number for number, line in enumerate(lines) if _CODE_LINE.match(line)]
     for start in starts[:_MAX_STARTS]:
-        if start < end:  # inside a run that is known
+        if start < end:  # inside the last run
             continue
         run = _cut_tail(lines[start:])
         end = start + run.count("\n") + 1 if run else end
@@ -154,7 +154,7 @@ def _runs(text: str) -> list[str]:
 
 
 def _cut_tail(lines: list[str]) -> str:
-    """The longest beginning that parses, going back from error to error; may be empty."""
+    """The lines up to the first error, cut back until they parse; may be empty."""
     for _ in range(_MAX_CUTS):
         source = "\n".join(lines)
         line = _error_line(source)
@@ -165,20 +165,20 @@ def _cut_tail(lines: list[str]) -> str:
 
 
 def _error_line(source: str) -> int | None:
-    """The line that keeps text from being a program; None if it is one."""
+    """The number of the line with the first syntax error; None if there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ast.parse(source)
     except SyntaxError as error:
         return error.lineno or 1
-    except (ValueError, MemoryError, RecursionError):  # a NUL, or nested too deep
+    except (ValueError, MemoryError, RecursionError):  # a NUL, or nested too deeply
         return 1
     return None
 
 
 def _does_something(program: str) -> bool:
-    """Whether a program is more than words that happen to be expressions."""
+    """Whether a program is more than words that happen to parse as expressions."""
     idle = (ast.Constant, ast.Name, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.Compare)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,18 +1,18 @@
-"""Messages over a stream socket or pipe: four bytes of length, then the bytes."""
+"""Messages over a stream socket or pipe: four bytes of length, then the content."""
 
 from __future__ import annotations
 
 import os
 
 MAX_FRAME = 32 * 2**20
-"""A longer message is refused, so that no reader fills its memory for a program."""
+"""A longer message is refused, so that no program can fill its reader's memory."""
 
 
 def write_frame(descriptor: int, content: bytes) -> None:
     """Write one message.
 
     Raises:
-        OSError: the other side is gone.
+        OSError: the other side has closed.
     """
     left = memoryview(len(content).to_bytes(4, "big") + content)
     while left:
@@ -23,11 +23,11 @@ def read_frame(descriptor: int, begun: bytes = b"") -> bytes:
     """Read one message.
 
     Args:
-        descriptor: where it comes from.
-        begun: its first bytes, where those were read already; no more than one message's.
+        descriptor: where to read it from.
+        begun: the bytes of the message that have already been read, if any.
 
     Raises:
-        EOFError: the other side is gone, or announces more than `MAX_FRAME`.
+        EOFError: the other side has closed, or announces more than `MAX_FRAME` bytes.
     """
     header = begun[:4] + _read(descriptor, 4 - len(begun[:4]))
     size = int.from_bytes(header, "big")
@@ -41,7 +41,7 @@ def _read(descriptor: int, size: int) -> bytes:
     while size > 0:
         piece = os.read(descriptor, min(size, 2**20))
         if not piece:
-            raise EOFError("the other side hung up")
+            raise EOFError("the other side has closed")
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)

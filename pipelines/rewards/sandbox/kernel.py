@@ -1,7 +1,7 @@
-"""The Linux calls that Python's standard library has no name for.
+"""Linux system calls that Python's standard library does not offer.
 
-Everything in this package but `sandbox.py` and `launch.py` also runs inside the sandbox,
-where there is the standard library and nothing else.
+All modules of this package except `sandbox.py` and `launch.py` also run inside the sandbox, where
+only the standard library and this package can be imported.
 """
 
 from __future__ import annotations
@@ -36,30 +36,25 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def machine() -> str:
-    """The processor's architecture, as in `SYSCALLS`."""
-    return platform.machine()
-
-
 def unshare(flags: int) -> None:
     """Move this process to new namespaces."""
     _check(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Mount a file system, or change how one is mounted."""
+    """Mount a file system, or change the options of a mounted one."""
     encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
     done = _libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
     _check(done, f"mount {target}")
 
 
 def detach(target: str) -> None:
-    """Unmount a tree, also where it is in use."""
+    """Unmount a tree, even if it is in use."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
 def pivot_root(new: str, old: str) -> None:
-    """Make `new` the root folder; what was the root is at `old`, below it."""
+    """Make `new` the root folder and mount the old root at `old`, which is below it."""
     _check(_syscall("pivot_root", new.encode(), old.encode()), "pivot_root")
 
 
@@ -71,8 +66,8 @@ def prctl(option: int, value: int) -> None:
 def fork_into(flags: int) -> int:
     """Fork with the child in new namespaces; 0 in the child.
 
-    clone(2) directly: a fork followed by unshare would need a second fork for the PID namespace.
-    The process has one thread, so of Python's own work around a fork the child's half suffices.
+    Calls clone(2): fork and unshare would need a second fork to enter the PID namespace. The
+    process has one thread, so of what Python does around a fork only the child's part is needed.
     """
     process = _syscall("clone", ctypes.c_ulong(flags | _SIGCHLD), None, None, None, None)
     if process == 0:
@@ -83,7 +78,7 @@ def fork_into(flags: int) -> int:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this process."""
+    """Drop all capabilities of this process."""
 
     class Header(ctypes.Structure):
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
@@ -93,7 +88,7 @@ def drop_capabilities() -> None:
 
 
 def install_filter(program: bytes) -> None:
-    """Put a seccomp filter on this thread and what it starts; cannot be undone."""
+    """Install a seccomp filter for this thread and its children; it cannot be removed."""
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
@@ -104,10 +99,10 @@ def install_filter(program: bytes) -> None:
 
 
 def _syscall(name: str, *arguments: object) -> int:
-    numbers = SYSCALLS.get(machine())
-    if numbers is None:
-        raise OSError(f"the sandbox does not know the processor {machine()}")
-    return int(_libc.syscall(ctypes.c_long(numbers[name]), *arguments))
+    machine = platform.machine()
+    if machine not in SYSCALLS:
+        raise OSError(f"the sandbox does not support the processor {machine}")
+    return int(_libc.syscall(ctypes.c_long(SYSCALLS[machine][name]), *arguments))
 
 
 def _check(result: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Starting the process that programs are forked from, in the best isolation that is here."""
+"""Starting the process that programs are forked from, in the best isolation available."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ _BOOT = (
     "from pipelines.rewards.sandbox import zygote; "
     "zygote.main(sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]))"
 )
-_START_SECONDS = 60.0
 _PACKAGE = Path(__file__).parent
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
-class Refused(Exception):
-    """This isolation is not to be had on this machine."""
+class SandboxUnavailable(Exception):
+    """This machine cannot provide this kind of isolation."""
 
 
 @lru_cache(maxsize=len(CHOICES))
-def choose(asked: str) -> str:
-    """The isolation to use: the one asked for, or with `auto` the best that works here.
+def choose(option: str) -> str:
+    """The kind of isolation to use: the one named, or for `auto` the best that works here.
 
     Raises:
         ConfigError: there is none of that name.
         MachineError: it does not work on this machine.
     """
-    if asked not in CHOICES:
+    if option not in CHOICES:
         raise ConfigError(
-            f"reward.options.sandbox must be one of {', '.join(CHOICES)}, got {asked!r}"
+            f"reward.options.sandbox must be one of {', '.join(CHOICES)}, got {option!r}"
         )
     reasons = []
-    for kind in (BUBBLEWRAP, NAMESPACES) if asked == AUTO else (asked,):
+    for kind in (BUBBLEWRAP, NAMESPACES) if option == AUTO else (option,):
         try:
             process, control = spawn(kind)
-        except Refused as error:
+        except SandboxUnavailable as error:
             reasons.append(f"{kind}: {error}")
         else:
             control.close()
@@ -64,10 +63,10 @@ def choose(asked: str) -> str:
 
 
 def spawn(kind: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A started process that programs can be forked from, and the socket to it.
+    """Start a process that programs can be forked from; returns it and the socket to it.
 
     Raises:
-        Refused: this isolation does not work here.
+        SandboxUnavailable: this kind of isolation does not work here.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -80,16 +79,15 @@ def spawn(kind: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    ours.settimeout(None)
     try:
-        told = json.loads(frames.read_frame(ours.fileno()))
+        message = json.loads(frames.read_frame(ours.fileno()))
     except EOFError:
-        told = {"failed": "it ended while it was starting"}
-    if "failed" in told:
+        message = {"failed": "it ended while it was starting"}
+    if "failed" in message:
         ours.close()
         process.kill()
         process.wait()
-        raise Refused(told["failed"])
+        raise SandboxUnavailable(message["failed"])
     return process, ours
 
 
@@ -107,7 +105,7 @@ def _libraries() -> list[str]:
 
 
 def _without_nested(folders: list[str]) -> list[str]:
-    """Folders that no other of them shows already."""
+    """The folders that do not lie inside another of them."""
     real = sorted(set(folders))
     return [f for f in real if not any(f != other and f.startswith(f"{other}/") for other in real)]
 
@@ -115,10 +113,10 @@ def _without_nested(folders: list[str]) -> list[str]:
 def _bubblewrap() -> list[str]:
     found = shutil.which("bwrap")
     if found is None:
-        raise Refused("bwrap is not installed")
+        raise SandboxUnavailable("bwrap is not installed")
     command = [found, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     if os.geteuid() == 0:
-        # To become nobody inside: the kernel does not count the processes of root.
+        # To become nobody inside: the kernel does not apply process limits to root.
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user"]

@@ -1,4 +1,4 @@
-"""A sandbox seen from outside: jobs go in one at a time, and how each ended comes out."""
+"""The sandbox as its user sees it: start one job at a time, and get how it ended."""
 
 from __future__ import annotations
 
@@ -9,46 +9,20 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from dataclasses import asdict
+from typing import NoReturn
 
 from pipelines.errors import StageFailed
 from pipelines.rewards.sandbox import frames, launch
-from pipelines.rewards.sandbox.program import NOT_CONFINED
+from pipelines.rewards.sandbox.isolation import Limits
+from pipelines.rewards.sandbox.program import NOT_CONFINED, Job
+from pipelines.rewards.sandbox.zygote import EXITED, Ended
 
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one program may use."""
-
-    seconds: float = 4.0
-    """Wall time; the processor time is held to the same, rounded up."""
-    memory_mb: int = 1024
-    """Address space."""
-    output_mb: int = 8
-    """Standard output, and any file."""
-    folder_mb: int = 16
-    """All files of the private folder together."""
-    open_files: int = 64
-    threads: int = 32
-
-
-class Ended(NamedTuple):
-    """How a program ended."""
-
-    why: str
-    """`exited`, `killed` (by a signal of its own making), `late`, or `stopped` by us."""
-    code: int
-    """Exit code; a signal's number below 0."""
-    seconds: float
-    memory_mb: float
-
-
 class Sandbox:
-    """A warm interpreter behind walls that forks a process for each program.
+    """A started, isolated interpreter that forks a process per program; started when first used.
 
     Args:
         kind: from `launch.choose`.
@@ -59,28 +33,17 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def start(self, job: dict[str, Any], limits: Limits, descriptors: Sequence[int]) -> None:
-        """Start a program; `finish` must be called before the next.
+    def start(self, job: Job, limits: Limits, descriptors: Sequence[int]) -> None:
+        """Start a program; call `finish` or `stop` before the next.
 
         Args:
-            job: see `program`.
+            job: what to run.
             limits: what it may use.
-            descriptors: its standard input and output, its channel, its report.
+            descriptors: standard input, standard output, channel and report, in that order.
         """
         if self._control is None:
             self._process, self._control = launch.spawn(self.kind)
-        content = json.dumps({**job, "limits": asdict(limits)}).encode()
+        content = json.dumps({"job": asdict(job), "limits": asdict(limits)}).encode()
         header = len(content).to_bytes(4, "big")
         try:
             socket.send_fds(self._control, [header], list(descriptors))
@@ -89,29 +52,30 @@ class Sandbox:
             self._lost()
 
     def finish(self) -> Ended:
-        """Wait for the program's end.
+        """Wait until the program ends; returns how it ended.
 
         Raises:
-            StageFailed: the sandbox itself ended, or could not be closed around the program.
+            StageFailed: the sandbox itself ended, or could not confine the program.
         """
         assert self._control is not None, "finish without start"
         try:
-            told = json.loads(frames.read_frame(self._control.fileno()))
+            message = json.loads(frames.read_frame(self._control.fileno()))
         except (EOFError, OSError):
             self._lost()
-        ended = Ended(told["why"], told["code"], told["seconds"], told["memory_mb"])
-        if ended.code == NOT_CONFINED and ended.why == "exited":
-            raise StageFailed("the sandbox could not be closed around a program; nothing was run")
+        ended = Ended(**message)
+        if ended.code == NOT_CONFINED and ended.why == EXITED:
+            raise StageFailed("the sandbox could not confine a program; the program was not run")
         return ended
 
-    def stop(self) -> None:
-        """End the program now; `finish` says how it ended."""
+    def stop(self) -> Ended:
+        """End the program if it still runs; returns how it ended, as `finish` does."""
         assert self._control is not None, "stop without start"
         with contextlib.suppress(OSError):
             frames.write_frame(self._control.fileno(), b'{"stop": true}')
+        return self.finish()
 
     def close(self) -> None:
-        """End the sandbox and what runs in it."""
+        """End the sandbox and everything that runs in it."""
         if self._control is not None:
             self._control.close()
         if self._process is not None:
@@ -121,12 +85,14 @@ class Sandbox:
 
     def _lost(self) -> NoReturn:
         self.close()
-        raise StageFailed("the sandbox ended while a program ran; the next one starts another")
+        raise StageFailed(
+            "the sandbox ended while a program ran; the next program starts a new one"
+        )
 
 
 @contextlib.contextmanager
 def input_file(content: bytes) -> Iterator[int]:
-    """A descriptor to read `content` from, which nobody can change."""
+    """A descriptor to read `content` from, sealed against changes."""
     file = os.memfd_create("input", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     try:
         left = memoryview(content)
@@ -141,7 +107,7 @@ def input_file(content: bytes) -> Iterator[int]:
 
 @contextlib.contextmanager
 def output_file() -> Iterator[int]:
-    """A descriptor to write to, for `written` to read; the limit on files is its limit."""
+    """A descriptor to write to, for `read_output`; the limit on files applies to it."""
     file = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
         yield file
@@ -149,14 +115,14 @@ def output_file() -> Iterator[int]:
         os.close(file)
 
 
-def written(file: int, limit: int) -> bytes:
-    """What was written to an `output_file`, up to `limit` bytes."""
+def read_output(file: int, limit: int) -> bytes:
+    """The first `limit` bytes written to an `output_file`."""
     return os.pread(file, limit, 0)
 
 
 @contextlib.contextmanager
-def nowhere() -> Iterator[int]:
-    """A descriptor that reads nothing and keeps nothing."""
+def null_device() -> Iterator[int]:
+    """A descriptor of /dev/null."""
     file = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         yield file

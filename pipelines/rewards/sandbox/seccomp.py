@@ -1,12 +1,13 @@
-"""The system calls a program may not make, as a seccomp filter.
+"""The seccomp filter: system calls that a program may not make.
 
-A solution computes: it needs no second process, no socket, no tracing and no namespace. Refusing
-those (`EPERM`, or `ENOSYS` for `clone3`, which has an older form) closes most of the kernel's
-surface and makes the address space of one process the memory of the program. Threads are allowed.
+A solution needs no second process, socket, tracing or namespace. Refusing those (`EPERM`; `ENOSYS`
+for `clone3`, so that callers fall back to `clone`) closes most of the kernel's surface, and makes
+one process's address space the memory of the whole program. Threads are allowed.
 """
 
 from __future__ import annotations
 
+import platform
 import struct
 from functools import lru_cache
 
@@ -48,12 +49,13 @@ _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
 @lru_cache(maxsize=1)
-def filter_program(machine: str) -> bytes:
-    """The filter for a processor: BPF instructions over `struct seccomp_data`.
+def filter_program() -> bytes:
+    """The filter for this processor: BPF instructions over `struct seccomp_data`.
 
     Raises:
-        OSError: its system calls are not known here.
+        OSError: its system calls are not listed here.
     """
+    machine = platform.machine()
     if machine not in _REFUSED:
         raise OSError(f"no seccomp filter for the processor {machine}")
     lines = [
@@ -78,5 +80,5 @@ def filter_program(machine: str) -> bytes:
 
 
 def _line(code: int, *, then: int = 0, otherwise: int = 0, value: int) -> bytes:
-    """One instruction; `then` and `otherwise` are how many lines a test skips."""
+    """One instruction; `then` and `otherwise` are the numbers of instructions that a test skips."""
     return struct.pack("HBBI", code, then, otherwise, value)

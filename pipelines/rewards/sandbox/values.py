@@ -1,8 +1,8 @@
-"""Plain values as JSON text, between a program and those who check it.
+"""Plain values as JSON text, exchanged between a program and its tests.
 
-The checking side reads what an untrusted program wrote, so nothing here runs code, and what it
-reads is built of Python's own types: their `==` cannot be replaced. An object of any other class
-becomes an `Opaque`, which equals nothing.
+The tests' side reads what an untrusted program wrote, so reading runs no code and makes only values
+of Python's own types, whose `==` a program cannot replace. An object of any other class becomes an
+`Opaque`, which equals nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from itertools import islice
 from types import GeneratorType
 from typing import Any
 
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
 _SMALL = 2**63
 _TYPES = {
     kind.__name__: kind
@@ -25,11 +27,11 @@ _MAX_ITEMS = 1_000_000
 
 
 class NotPlain(ValueError):
-    """Text is not a value, or a value has no text."""
+    """The text does not encode a value, or the value cannot be encoded."""
 
 
 class Opaque:
-    """Stands for an object that was not sent."""
+    """Takes the place of an object whose value was not sent."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,22 +41,22 @@ class Opaque:
 
 
 def dumps(value: object) -> bytes:
-    """A value as text.
+    """Encode a value as text.
 
     Raises:
-        NotPlain: it is nested too deep.
+        NotPlain: it is nested too deeply.
     """
     try:
         return json.dumps(_encode(value)).encode()
     except RecursionError:
-        raise NotPlain("nested too deep") from None
+        raise NotPlain("nested too deeply") from None
 
 
 def loads(text: bytes) -> Any:
-    """A value from text.
+    """Decode a value from text.
 
     Raises:
-        NotPlain: it is not what `dumps` writes.
+        NotPlain: `dumps` does not write such text.
     """
     try:
         return _decode(json.loads(text))
@@ -62,8 +64,8 @@ def loads(text: bytes) -> Any:
         raise NotPlain(f"{type(error).__name__}: {error}"[:200]) from None
 
 
-def _encode(value: Any) -> Any:
-    # Subclasses (Counter, namedtuple, IntEnum, ...) equal their plain value, so they become it.
+def _encode(value: object) -> Json:
+    # Subclasses (Counter, namedtuple, IntEnum, ...) equal their plain value, so they are sent as it.
     if value is None or isinstance(value, bool):
         return value
     for kind, write in _WRITERS:
@@ -75,19 +77,19 @@ def _encode(value: Any) -> Any:
     return {"opaque": type(value).__name__}
 
 
-def _integer(value: int) -> Any:
+def _integer(value: int) -> Json:
     return int(value) if -_SMALL < value < _SMALL else {"int": hex(value)}
 
 
-def _items(name: str) -> Callable[[Any], Any]:
+def _items(name: str) -> Callable[[Any], Json]:
     return lambda value: {name: [_encode(item) for item in value]}
 
 
-def _drawn(value: Iterator[Any]) -> Any:
+def _drawn(value: Iterator[object]) -> Json:
     return {"iterator": [_encode(item) for item in islice(value, _MAX_ITEMS)]}
 
 
-_WRITERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+_WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Json]], ...] = (
     (int, _integer),
     (float, float),
     (str, str),
@@ -108,22 +110,22 @@ _WRITERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 )
 
 
-def _decode(tree: Any) -> Any:
+def _decode(tree: object) -> Any:
     if isinstance(tree, list):
         return [_decode(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
     if len(tree) != 1:
-        raise ValueError("a tagged value has one tag")
+        raise ValueError("a tagged value must have one tag")
     ((tag, content),) = tree.items()
     return _READERS[tag](content)
 
 
-def _decoded(make: Callable[[list[Any]], Any]) -> Callable[[Any], Any]:
+def _decoded(make: Callable[[list[Any]], object]) -> Callable[[Any], object]:
     return lambda content: make([_decode(item) for item in content])
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[Any], object]] = {
     "int": lambda content: int(content, 16),
     "tuple": _decoded(tuple),
     "set": _decoded(set),

@@ -1,4 +1,4 @@
-"""A scoring worker seen from its parent: what it was asked, since when, and how it ended."""
+"""A scoring worker as its parent sees it: the pairs it was sent, since when, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipelines.errors import InputError, StageFailed
 from pipelines.rewards.resolve import reward_options
 from pipelines.rewards.verdict import Verdict
+from pipelines.runtime.parent_death import environment_for_child
 from schemas.rewards import ERROR, MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
@@ -28,42 +28,46 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0
 """Longest time for a worker to import the reward."""
 EXIT_SECONDS = 5.0
-"""Longest time between a worker's hanging up and its end."""
+"""Longest time between the end of a worker's socket and the end of its process."""
 
 Pair = tuple[str, str]
+"""A solution, or an answer that text could not decide, and its reference."""
 
 
 class Scored(NamedTuple):
-    """A verdict and what it took."""
+    """A verdict and the time it took."""
 
     verdict: Verdict
     milliseconds: float
 
 
-@dataclass
-class Round:
-    """The questions of one call: which wait, and what was answered."""
+class PairQueue:
+    """The pairs of one call that wait for a worker, and the verdicts given so far.
 
-    questions: list[Pair]
-    batch: int
-    answers: dict[Pair, Scored] = field(default_factory=dict)
-    _waiting: deque[Pair] = field(default_factory=deque)
+    Args:
+        pairs: the distinct pairs to score.
+        batch_size: maximum number of pairs sent to a worker at once.
+    """
 
-    def __post_init__(self) -> None:
-        self._waiting.extend(self.questions)
+    def __init__(self, pairs: Sequence[Pair], batch_size: int) -> None:
+        self.scored: dict[Pair, Scored] = {}
+        self._num_pairs = len(pairs)
+        self._batch_size = batch_size
+        self._waiting = deque(pairs)
 
     @property
     def finished(self) -> bool:
-        """Whether every question is answered."""
-        return len(self.answers) == len(self.questions)
+        """Whether every pair has its verdict."""
+        return len(self.scored) == self._num_pairs
 
-    def take(self) -> list[Pair]:
-        """The next batch; empty if none waits."""
-        return [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+    def next_batch(self) -> list[Pair]:
+        """Remove and return the next pairs; empty if none waits."""
+        number = min(self._batch_size, len(self._waiting))
+        return [self._waiting.popleft() for _ in range(number)]
 
-    def give_back(self, questions: Sequence[Pair]) -> None:
-        """Put questions that were not answered at the front again."""
-        self._waiting.extendleft(reversed(questions))
+    def put_back(self, pairs: Sequence[Pair]) -> None:
+        """Put pairs that were not scored back at the front."""
+        self._waiting.extendleft(reversed(pairs))
 
 
 class WorkerProcess:
@@ -81,17 +85,11 @@ class WorkerProcess:
         self._batch: deque[Pair] = deque()
         self._started = False
         self._since = time.monotonic()
-        self._send(
-            {
-                "function": config.function,
-                "options": reward_options(config),
-                "memory_limit_mb": config.memory_limit_mb,
-            }
-        )
+        self._send([config.function, dict(reward_options(config)), config.memory_limit_mb])
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for questions."""
+        """Whether it waits for pairs."""
         return self._started and not self._batch
 
     @property
@@ -104,49 +102,56 @@ class WorkerProcess:
         """When it must have sent its next message, on the monotonic clock."""
         return self._since + (self._timeout if self._started else START_SECONDS)
 
-    def hand(self, batch: list[Pair]) -> None:
-        """Give an idle worker its next questions."""
+    def send(self, batch: Sequence[Pair]) -> None:
+        """Send pairs to an idle worker."""
         if batch:
             self._batch.extend(batch)
             self._since = time.monotonic()
             self._send(batch)
 
-    def collect(self, this: Round) -> bool:
-        """Take in the messages that have arrived; whether the worker lives.
+    def receive(self, queue: PairQueue) -> bool:
+        """Read the messages that have arrived; returns whether the worker is alive.
 
         Raises:
             InputError: it could not load the user's reward.
-            StageFailed: it ended while it was starting.
+            StageFailed: it ended during its start.
         """
         try:
             while self.channel.poll():
-                self._receive(json.loads(self.channel.recv_bytes()), this)
+                message = json.loads(self.channel.recv_bytes())
+                if isinstance(message, list):
+                    *fields, milliseconds = message
+                    queue.scored[self._batch.popleft()] = Scored(Verdict(*fields), milliseconds)
+                    self._since = time.monotonic()
+                elif "failed" in message:
+                    raise InputError(message["failed"])
+                else:
+                    self._started = True
         except (EOFError, OSError):
-            self._hung_up(this)
+            self._handle_exit(queue)
             return False
         return True
 
-    def in_time(self, this: Round) -> bool:
-        """Kill a worker past its deadline; whether it lives.
+    def kill_if_late(self, queue: PairQueue) -> bool:
+        """Kill the worker if it is past its deadline; returns whether it is alive.
 
         Raises:
-            StageFailed: it did not finish starting.
+            StageFailed: its start took too long.
         """
-        # Messages may have come while others were served: those are read before it is judged.
+        # Messages may have arrived while other workers were served: they are read first.
         if time.monotonic() < self.deadline or self.channel.poll():
             return True
+        self.kill()
         if not self._started:
-            self.end()
             raise StageFailed(
                 f"reward.function: a scoring worker was not ready after {START_SECONDS:.0f} s; "
                 "import less in the reward's module"
             )
-        self.end()
-        self._give_up(TIMEOUT, f"no verdict within {self._timeout:g} s", this)
+        self._give_up(TIMEOUT, f"no verdict within {self._timeout:g} s", queue)
         return False
 
-    def end(self) -> int:
-        """Kill the process and all that it started; its exit code."""
+    def kill(self) -> int:
+        """Kill the process and its children; returns its exit code."""
         if self.channel.closed:
             return self._process.wait()
         with contextlib.suppress(ProcessLookupError):  # it has ended, and so have its children
@@ -154,44 +159,32 @@ class WorkerProcess:
         self.channel.close()
         return self._process.wait()
 
-    def _receive(self, message: object, this: Round) -> None:
-        if isinstance(message, dict):
-            if "failed" in message:
-                raise InputError(message["failed"])
-            self._started = True
-            return
-        assert isinstance(message, list), f"a worker sent {message!r}"
-        reward, verdict, extracted, detail, milliseconds = message
-        question = self._batch.popleft()
-        this.answers[question] = Scored(Verdict(reward, verdict, extracted, detail), milliseconds)
-        self._since = time.monotonic()
-
-    def _hung_up(self, this: Round) -> None:
+    def _handle_exit(self, queue: PairQueue) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
         ended_by_itself = not self.alive
-        code = self.end()
+        code = self.kill()
         if not self._started:
             raise StageFailed(
                 f"reward.function: a scoring worker ended while it was starting (exit code {code}); "
                 "import the reward's module by hand to see why"
             )
         if self._batch:
-            # SIGKILL from outside is the kernel's, when memory runs out.
+            # SIGKILL that we did not send comes from the kernel, out of memory.
             out_of_memory = ended_by_itself and code == -signal.SIGKILL
             verdict = MEMORY if out_of_memory else ERROR
-            self._give_up(verdict, f"the worker ended with exit code {code}", this)
+            self._give_up(verdict, f"the worker ended with exit code {code}", queue)
 
-    def _give_up(self, verdict: str, detail: str, this: Round) -> None:
-        """Blame the question the worker was at; give the others back."""
-        question = self._batch.popleft()
+    def _give_up(self, verdict: str, detail: str, queue: PairQueue) -> None:
+        """Give the pair that the worker was scoring this verdict; put the others back."""
         milliseconds = (time.monotonic() - self._since) * 1000
-        this.answers[question] = Scored(Verdict(0.0, verdict, detail=detail), milliseconds)
-        this.give_back(self._batch)
+        pair = self._batch.popleft()
+        queue.scored[pair] = Scored(Verdict(0.0, verdict, detail=detail), milliseconds)
+        queue.put_back(self._batch)
         self._batch.clear()
 
     def _send(self, message: object) -> None:
-        # If it has ended, reading its channel says so, in one place.
+        # If it has ended, `receive` notices.
         with contextlib.suppress(OSError):
             self.channel.send_bytes(json.dumps(message).encode())
 
@@ -201,13 +194,14 @@ def _spawn(channel: Connection) -> subprocess.Popen[bytes]:
     folders = [str(Path(folder).absolute()) for folder in sys.path]
     environment = {
         **os.environ,
+        **environment_for_child(),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
-        "PYTHONHASHSEED": "0",  # sympy's orders follow it: the same verdict in every process
+        "PYTHONHASHSEED": "0",  # sympy's orders depend on it: the same verdict in every process
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.rewards.workers.worker", str(number), str(os.getpid())],
+        [sys.executable, "-m", "pipelines.rewards.workers.worker", str(number)],
         pass_fds=[number],
         env=environment,
         stdin=subprocess.DEVNULL,

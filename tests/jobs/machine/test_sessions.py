@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.machine.java import is_fit, java_version, packaged_java
 from jobs.machine.sessions import Sessions, ray_session, spark_conf, spark_session
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.errors import MachineError
-from pipelines.runtime.progress import SilentProgress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,42 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.mark.parametrize(
-    ("version", "fits"),
-    [
-        (None, False),
-        ((1, 8, 0), False),
-        ((11, 0, 2), False),
-        ((17,), True),
-        ((21, 0, 8), True),
-        ((25,), False),
-        ((25, 0, 2), False),
-        ((25, 0, 3), True),
-        ((26,), True),
-    ],
-)
-def test_java_fits_from_17_on_but_for_the_first_of_25(
-    version: tuple[int, ...] | None, fits: bool
-) -> None:
-    assert is_fit(version) is fits
-
-
-def test_the_packaged_java_starts_with_the_flag_that_spark_gives() -> None:
-    home = packaged_java()
-    assert home is not None
-    version = java_version(home / "bin" / "java")
-    assert version is not None
-    assert is_fit(version)
-    started = subprocess.run(
-        [home / "bin" / "java", "--add-modules=jdk.incubator.vector", "-Dspaced=a b", "-version"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert started.returncode == 0, started.stderr
-
-
-def test_the_configurations_own_spark_settings_come_last() -> None:
+def test_settings_of_spark_conf_replace_ours() -> None:
     conf = spark_conf(SparkConfig(conf={"spark.ui.enabled": "true"}, shuffle_partitions=7))
     assert conf["spark.ui.enabled"] == "true"
     assert conf["spark.sql.shuffle.partitions"] == "7"
@@ -67,7 +30,7 @@ def test_a_cluster_gets_the_jars_and_its_own_shuffle_partitions() -> None:
     assert "spark.sql.shuffle.partitions" not in conf
 
 
-def test_under_spark_submit_its_own_master_and_memory_hold(
+def test_under_spark_submit_master_memory_and_jars_are_left_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
@@ -76,7 +39,7 @@ def test_under_spark_submit_its_own_master_and_memory_hold(
     )
 
 
-def test_without_deltas_jars_the_remedy_is_named(
+def test_missing_delta_jars_are_reported_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RESTEM_CACHE", str(tmp_path))
@@ -91,7 +54,7 @@ def test_without_deltas_jars_the_remedy_is_named(
         (SparkConfig(remote="sc://127.0.0.1:9"), "spark.remote"),
     ],
 )
-def test_a_spark_cluster_that_does_not_answer_is_said_at_once(
+def test_an_unreachable_spark_cluster_is_reported_at_once(
     tmp_path: Path, config: SparkConfig, field: str
 ) -> None:
     with pytest.raises(MachineError, match=f"{field}: nothing answers at"):
@@ -99,7 +62,7 @@ def test_a_spark_cluster_that_does_not_answer_is_said_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_ray_cluster_that_does_not_answer_is_said_at_once() -> None:
+def test_an_unreachable_ray_cluster_is_reported_at_once() -> None:
     with (
         pytest.raises(MachineError, match=r"^ray\.address: nothing answers at"),
         ray_session(RayConfig(address="127.0.0.1:9")),
@@ -108,7 +71,9 @@ def test_a_ray_cluster_that_does_not_answer_is_said_at_once() -> None:
 
 
 @pytest.mark.slow
-def test_the_session_writes_delta_and_travels_in_time(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_session_writes_delta_and_reads_earlier_versions(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     path = str(tmp_path / "table")
     for count in (1, 2):
         spark.range(count).write.format("delta").mode("append").save(path)
@@ -116,7 +81,9 @@ def test_the_session_writes_delta_and_travels_in_time(spark: SparkSession, tmp_p
     assert spark.read.format("delta").option("versionAsOf", 0).load(path).count() == 1
 
 
-def test_ray_client_is_refused_with_the_ways_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_client_is_refused_and_the_ways_that_work_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = RayConfig(address="ray://127.0.0.1:10001")
     with pytest.raises(MachineError, match=r"got 'ray://.*`ray job submit`"), ray_session(config):
         pass
@@ -126,17 +93,16 @@ def test_ray_client_is_refused_with_the_ways_that_work(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_both_sessions_open_once_and_say_nothing(tmp_path: Path) -> None:
+def test_both_sessions_open_once_and_print_nothing(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from jobs.machine.sessions import Sessions
 from pipelines.config import RunConfig
-from pipelines.runtime.progress import SilentProgress
 source = {{"kind": "jsonl", "location": "x"}}
 config = RunConfig.model_validate(
     {{"name": "r", "output": {str(tmp_path)!r}, "problems": {{"sources": [source]}}}}
 )
-with Sessions(config, SilentProgress()) as sessions:
+with Sessions(config) as sessions:
     assert sessions.spark() is sessions.spark()
     assert sessions.spark().range(3).count() == 3
     sessions.start_ray()
@@ -152,13 +118,13 @@ assert not ray.is_initialized()
     assert (tmp_path / "runs" / "r" / "logs" / "spark.log").stat().st_size > 0
 
 
-def test_sessions_that_nobody_asks_for_write_nothing(tmp_path: Path) -> None:
+def test_unused_sessions_write_nothing(tmp_path: Path) -> None:
     source = {"kind": "jsonl", "location": "x"}
     config = RunConfig.model_validate(
         {"name": "r", "output": str(tmp_path), "problems": {"sources": [source]}}
     )
     before = dict(os.environ)
-    with Sessions(config, SilentProgress()):
+    with Sessions(config):
         pass
     assert list(tmp_path.iterdir()) == []
     assert dict(os.environ) == before

@@ -1,4 +1,4 @@
-"""An exam out and its marks back in, through the command line and a real lake."""
+"""An exam is exported and its marks are imported, through the command line and a real lake."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_other_marks_by_the_same_grader_need_replace(folder: Path) -> None:
     assert [row["attempt"] for row in attempts] == [1, 2]
 
 
-def test_several_graders_are_averaged_and_their_disagreement_is_told(folder: Path) -> None:
+def test_several_graders_are_averaged_and_their_disagreement_is_printed(folder: Path) -> None:
     graded(folder, fill(folder, "ada.csv", ["5", "5", "5", "5"]))
     result = graded(folder, fill(folder, "bob.csv", ["5", "5", "5", "0"]), grader="bob")
     assert totals(folder) == {
@@ -151,10 +151,10 @@ def test_several_graders_are_averaged_and_their_disagreement_is_told(folder: Pat
         "grader_disagreement": (0.25, 4),
     }
     assert "graders ada, bob" in result.output
-    assert "apart by 0.25" in result.output
+    assert "differ by 0.25" in result.output
 
 
-def test_totals_that_a_new_evaluation_has_swept_away_come_back(folder: Path) -> None:
+def test_totals_that_a_new_evaluation_removed_are_restored_by_the_same_import(folder: Path) -> None:
     path = fill(folder, "ada.csv", ["1", "2", "3", "4"])
     graded(folder, path)
     DeltaTable(folder / "lake" / "evaluations").delete("metric LIKE 'graded%'")
@@ -213,12 +213,12 @@ def test_a_wrong_sheet_is_refused_by_row_and_nothing_is_written(
     assert rows(written, "SELECT * FROM grades") == []
 
 
-def test_all_faults_of_a_sheet_are_told_at_once(folder: Path) -> None:
+def test_all_faults_of_a_sheet_are_reported_together(folder: Path) -> None:
     result = graded(folder, fill(folder, "ada.csv", ["6", "", "x", "1"]))
     assert [line.count("row") for line in result.output.splitlines()] == [1, 1, 1]
 
 
-def test_a_text_that_the_lake_has_otherwise_now_is_refused(written: Path, tmp_path: Path) -> None:
+def test_a_text_that_has_changed_in_the_lake_is_refused(written: Path, tmp_path: Path) -> None:
     changed = graded_rows(tmp_path)
     for sample in changed["samples"]:
         if sample["sample_id"] == "first-2-sample-6-0":
@@ -267,7 +267,7 @@ def test_points_and_rubric_come_from_the_problem_set(tmp_path: Path) -> None:
         (["--suite", "test", "--max-points", "0"], "--max-points must be a number > 0, got 0"),
     ],
 )
-def test_an_exam_that_is_not_there_is_named_with_what_there_is(
+def test_an_exam_without_samples_is_refused_with_the_available_ones(
     written: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     result = call(written, "export", *arguments, "--output", tmp_path / "new")
@@ -276,7 +276,7 @@ def test_an_exam_that_is_not_there_is_named_with_what_there_is(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_sheet_that_may_hold_marks_is_not_written_over(folder: Path) -> None:
+def test_a_sheet_that_may_hold_marks_is_not_overwritten(folder: Path) -> None:
     filled = fill(folder, "test-2.csv", ["1"] * 4)
     before = filled.read_bytes()
     result = call(folder, "export", "--suite", "test", "--output", folder)
@@ -312,7 +312,7 @@ def test_a_grader_is_named_by_a_plain_name(folder: Path) -> None:
         ("number,mark\n\u00e9".encode("latin-1"), ("UTF-8", "byte 12")),
     ],
 )
-def test_a_file_that_is_no_sheet_is_refused(
+def test_a_file_that_is_not_a_sheet_is_refused(
     written: Path, tmp_path: Path, content: bytes | None, words: tuple[str, ...]
 ) -> None:
     path = tmp_path / "ada.csv"
@@ -331,7 +331,7 @@ def test_a_header_without_marks_is_refused(written: Path, tmp_path: Path) -> Non
     assert "has no rows" in result.output
 
 
-def test_a_run_that_is_not_there_is_named(written: Path) -> None:
+def test_an_unknown_run_is_named(written: Path) -> None:
     words = [
         "grade",
         "import",

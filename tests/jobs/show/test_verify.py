@@ -1,4 +1,4 @@
-"""`restem verify`: files and streams, exit codes, and an output that is whole or not there."""
+"""`restem verify`: files and streams, exit codes, and an output that is complete or absent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(text: str) -> list[tuple[object, str]]:
 
 def test_a_file_is_scored_into_another(source: Path) -> None:
     target = source.parent / "out.jsonl"
-    target.write_text("of an earlier call")
+    target.write_text("from an earlier call")
     result = call("math_answer", source, target)
     assert result.exit_code == 0, result.output
     assert rows(target.read_text()) == [(7, "correct"), ("b", "wrong")]
@@ -47,7 +47,7 @@ def test_a_file_is_scored_into_another(source: Path) -> None:
     assert names(source.parent) == ["in.jsonl", "out.jsonl"]
 
 
-def test_streams_hold_rows_and_nothing_else(source: Path) -> None:
+def test_standard_output_holds_only_rows(source: Path) -> None:
     result = call("math_answer", "-", "-", given=source.read_text())
     assert rows(result.stdout) == [(7, "correct"), ("b", "wrong")]
 
@@ -60,19 +60,19 @@ def test_options_and_timeout_reach_the_reward(source: Path) -> None:
     assert rows(result.stdout) == [(1, "timeout")]
 
 
-def test_a_bad_row_leaves_the_output_as_it_was(source: Path) -> None:
+def test_a_bad_row_leaves_the_output_unchanged(source: Path) -> None:
     target = source.parent / "out.jsonl"
-    target.write_text("of an earlier call")
+    target.write_text("from an earlier call")
     with source.open("a") as file:
         file.write('{"id": 9, "solution": "12"}\n')
     result = call("math_answer", source, target)
     assert result.exit_code == 2
     assert f"{source}: line 3: reference is required; add it" in result.stderr
-    assert target.read_text() == "of an earlier call"
+    assert target.read_text() == "from an earlier call"
     assert names(source.parent) == ["in.jsonl", "out.jsonl"]
 
 
-def test_a_device_is_written_and_not_replaced(source: Path) -> None:
+def test_a_device_is_written_to_and_not_replaced(source: Path) -> None:
     result = call("math_answer", source, "/dev/null")
     assert result.exit_code == 0, result.output
     assert Path("/dev/null").is_char_device()
@@ -92,7 +92,7 @@ def test_a_device_is_written_and_not_replaced(source: Path) -> None:
         (["math_answer", "{source}", "{source}"], "OUTPUT must be another file than INPUT"),
     ],
 )
-def test_what_cannot_be_used_is_refused(source: Path, arguments: list[str], message: str) -> None:
+def test_unusable_arguments_are_refused(source: Path, arguments: list[str], message: str) -> None:
     before = source.read_text()
     result = call(*(argument.replace("{source}", str(source)) for argument in arguments))
     assert result.exit_code == 2, result.output

@@ -16,7 +16,7 @@ from pipelines.datasets.math_problems import last_box
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import InputError
-from pipelines.rewards.references import verify_references
+from pipelines.rewards.references import failing_references
 from tests.real_data import REAL_DATA, needs_real_data
 
 
@@ -81,7 +81,7 @@ def test_the_last_box_whose_braces_balance_is_the_answer(solution: str, answer: 
     assert last_box(solution) == answer
 
 
-def test_a_math_row_without_a_box_is_refused_and_one_with_an_empty_box_left_out(
+def test_a_math_row_without_a_box_is_refused_and_one_with_an_empty_box_is_left_out(
     tmp_path: Path,
 ) -> None:
     empty = {**COUNTING, "solution": r"$\boxed{}$"}
@@ -188,7 +188,7 @@ def test_bbh_keeps_each_file_and_its_task(tmp_path: Path) -> None:
         problems("bbh", tmp_path, options={"files": ["snark"]})
 
 
-def test_the_exam_has_no_reference_and_is_numbered(tmp_path: Path) -> None:
+def test_exam_questions_are_numbered_and_have_no_reference(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"problem": "List the set.", "solution": ""}, {"problem": "b?"}]
     found = problems("hungarian_exam", written(tmp_path / "exam.jsonl", *rows))
     assert [(p.reference, p.solution, p.metadata["number"]) for p in found] == [
@@ -246,7 +246,7 @@ def test_the_hubs_parquet_branch_of_apps_is_read_once(tmp_path: Path) -> None:
         assert (found.split, found.solution) == (split, None)
 
 
-def test_a_set_is_read_from_its_hub_id_unless_told_otherwise() -> None:
+def test_a_set_is_read_from_its_hub_id_unless_a_location_is_given() -> None:
     source = SourceConfig.model_validate({"kind": "gsm8k"})
     assert (source.location, source.name) == ("openai/gsm8k", "gsm8k")
     moved = SourceConfig.model_validate({"kind": "gsm8k", "location": "test.jsonl"})
@@ -303,7 +303,7 @@ def test_compressed_rows_are_read_by_the_plain_kinds_too(tmp_path: Path) -> None
         ("hungarian_exam", "hungarian_2023/exam.jsonl", {}, 33),
     ],
 )
-def test_the_public_files_are_read_whole(
+def test_every_problem_of_the_public_files_is_read(
     kind: str, path: str, settings: dict[str, Any], count: int
 ) -> None:
     found = problems(kind, REAL_DATA / path, **settings)
@@ -312,17 +312,17 @@ def test_the_public_files_are_read_whole(
 
 
 @needs_real_data
-def test_math_500s_own_answers_are_what_the_box_holds() -> None:
+def test_the_answers_of_math_500_are_the_contents_of_the_last_box() -> None:
     found = problems("math500", REAL_DATA / "math/math500_prm800k_test.jsonl")
     assert [last_box(p.solution or "") for p in found] == [p.reference for p in found]
     assert len(found) == 500
 
 
 @needs_real_data
-def test_bbhs_references_pass_their_reward_in_23_tasks() -> None:
+def test_the_references_of_bbh_pass_their_reward_in_23_tasks() -> None:
     found = problems("bbh", REAL_DATA / "bbh")
     assert len({p.metadata["task"] for p in found}) == 23
     rows = [{"reference": p.reference, "solution": None} for p in found]
     for form in ("answer_is", "first_line"):
         reward = RewardConfig(function="exact_match", options={"extract": [form]})
-        assert verify_references(reward, rows, num_workers=1) == []
+        assert failing_references(reward, rows, num_workers=1) == []

@@ -155,7 +155,7 @@ def test_a_bad_row_is_refused_with_its_number(
     assert says in message
 
 
-def test_all_bad_rows_are_counted_and_the_first_ten_named(tmp_path: Path) -> None:
+def test_all_bad_rows_are_counted_and_the_first_ten_are_listed(tmp_path: Path) -> None:
     lines = refusal(kind="jsonl", location=jsonl(tmp_path, *["{"] * 14)).splitlines()
     assert len(lines) == 11
     assert lines[-1] == "... and 4 more"
@@ -212,7 +212,7 @@ def test_an_unknown_reasoning_gym_task_is_refused_with_near_names() -> None:
     )
 
 
-def test_a_hub_that_cannot_be_reached_is_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
     from huggingface_hub import constants
 

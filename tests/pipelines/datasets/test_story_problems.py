@@ -31,7 +31,7 @@ def test_questions_stay_distinct_where_few_are_possible() -> None:
     assert len({problem["question"] for problem in problems}) == room == 360
 
 
-def test_the_count_of_questions_is_that_of_all_that_can_be_drawn() -> None:
+def test_num_questions_counts_all_that_can_be_drawn() -> None:
     drawn = {
         problem["question"]
         for seed in range(60)
@@ -56,7 +56,7 @@ def test_more_training_problems_do_not_change_the_earlier_ones() -> None:
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 4])
-def test_every_step_of_a_solution_is_right_and_the_last_gives_the_answer(num_steps: int) -> None:
+def test_every_step_of_a_solution_is_correct_and_the_last_gives_the_answer(num_steps: int) -> None:
     for problem in story_problems(200, 0, 0, num_steps=num_steps):
         steps = [STEP.fullmatch(step) for step in problem["solution"].split("; ")]
         numbers = [[int(text) for text in step.groups()] for step in steps if step]
@@ -92,7 +92,9 @@ def test_the_question_is_about_the_last_of_different_people() -> None:
         ({"num_train": 400, "num_steps": 1, "max_number": 2}, "must be <= 360 .*, got 400"),
     ],
 )
-def test_what_cannot_be_made_is_refused(arguments: dict[str, int], message: str) -> None:
+def test_arguments_that_break_their_rule_are_refused(
+    arguments: dict[str, int], message: str
+) -> None:
     wanted = {"num_train": 1, "num_validation": 0, "num_test": 0, **arguments}
     with pytest.raises(ValueError, match=message):
         list(story_problems(**wanted))
@@ -109,7 +111,7 @@ def test_the_quickstarts_exemplars_are_never_among_its_problems() -> None:
             assert names.isdisjoint(re.findall(r"\w+", problem["question"]))
 
 
-def test_the_quickstarts_reward_takes_every_reference_solution_and_exemplar() -> None:
+def test_the_quickstarts_reward_accepts_every_reference_solution_and_exemplar() -> None:
     config = load_config(QUICKSTART)
     (source,) = config.problems.sources
     reward = math_answer(**config.reward.options)

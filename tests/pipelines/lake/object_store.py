@@ -1,6 +1,6 @@
-"""A real S3 server on this machine, for tests: moto's.
+"""moto's S3 server on this machine, for tests.
 
-In a process of its own: delta-rs holds Python's lock while it waits for an answer.
+It runs in a process of its own, since delta-rs holds Python's lock while it waits for a response.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def s3_lake() -> Iterator[dict[str, Any]]:
     try:
         endpoint = f"http://127.0.0.1:{port}"
         wait_for(port, server)
-        # A bucket is made by a plain PUT; moto asks for no signature.
-        made = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
-        with urllib.request.urlopen(made, timeout=30):
+        # A plain PUT creates a bucket; moto asks for no signature.
+        create = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+        with urllib.request.urlopen(create, timeout=30):
             yield {"uri": f"s3://{BUCKET}/lake", "storage_options": storage_options(endpoint)}
     finally:
         server.kill()
@@ -42,7 +42,7 @@ def s3_lake() -> Iterator[dict[str, Any]]:
 
 
 def storage_options(endpoint: str) -> dict[str, str]:
-    """delta-rs's."""
+    """delta-rs's options for the server."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ALLOW_HTTP": "true",
@@ -53,7 +53,7 @@ def storage_options(endpoint: str) -> dict[str, str]:
 
 
 def spark_conf(endpoint: str, jars: str) -> dict[str, str]:
-    """Spark's settings for the same server, with the jars of its connector."""
+    """Spark's settings for the server, with the jars of its connector."""
     return {
         "spark.jars": jars,
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +15,18 @@ from pipelines.config import RunConfig
 from pipelines.errors import ExpectationsFailed, InputError, LakeError
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.stage import ArrowStage, FileWriter, Snapshot, StreamStage, WrittenFile
+from pipelines.runtime.progress import SilentProgress
+from pipelines.stage import (
+    ArrowStage,
+    FileWriter,
+    Snapshot,
+    StageContext,
+    StreamStage,
+    WrittenFile,
+)
 from schemas import PROBLEMS, SAMPLES
+from tests.doubles import FakeEngines, OneRuleGate, QuietListener
 from tests.factories import arrow
-
-
-@dataclass
-class OneRule:
-    """A gate with one rule: no row's question or solution is 'bad'."""
-
-    results: list[Any] = field(default_factory=list)
-    critical_failures: list[str] = field(default_factory=list)
-
-    def check(self, table: Any, iteration: int, rows: pa.Table, inputs: Any) -> OneRule:
-        column = "question" if table is PROBLEMS else "solution"
-        bad = [text for text in rows.column(column).to_pylist() if text == "bad"]
-        return OneRule(critical_failures=bad)
-
-    def summary(self) -> str:
-        return f"{len(self.critical_failures)} rows are bad"
-
-
-class NoEngines:
-    def spark(self) -> Any:
-        raise AssertionError("no stage here needs Spark")
-
-
-class Quiet:
-    def __init__(self) -> None:
-        self.repeated: list[str] = []
-
-    def mlflow_run_id(self, iteration: int | None = None) -> str | None:
-        return "mlflow-1"
-
-    def stage_started(self, iteration: int, stage: str) -> None:
-        pass
-
-    def stage_sealed(self, seal: dict[str, Any], snapshot: Any, *, repeated: bool) -> None:
-        if repeated:
-            self.repeated.append(seal["stage"])
 
 
 def config(folder: Path, **changes: Any) -> RunConfig:
@@ -67,7 +39,13 @@ def config(folder: Path, **changes: Any) -> RunConfig:
 
 
 def opened(folder: Path, **changes: Any) -> AbstractContextManager[Lake]:
-    return open_lake(config(folder, **changes), NoEngines(), OneRule(), Quiet())
+    gate = OneRuleGate({"problems": "question", "samples": "solution"}, "bad")
+    settings = config(folder, **changes)
+    return open_lake(settings, FakeEngines(), gate, QuietListener(), SilentProgress())
+
+
+def ingest(function: Callable[..., pa.Table]) -> ArrowStage:
+    return ArrowStage(name="ingest", table=PROBLEMS, function=function)
 
 
 def problems(*questions: str) -> pa.Table:
@@ -81,13 +59,15 @@ class Counted:
     def __init__(self, rows: pa.Table) -> None:
         self.rows, self.calls = rows, 0
 
-    def __call__(self, *inputs: Snapshot) -> pa.Table:
+    def __call__(self, context: StageContext, *inputs: Snapshot) -> pa.Table:
         self.calls += 1
         return self.rows
 
 
 def one_file_a_sample(calls: list[str], wanted: list[str], die_after: int = 99) -> StreamStage:
-    def draw(*, committed: Snapshot, writer: FileWriter) -> Iterator[list[WrittenFile]]:
+    def draw(
+        _: StageContext, *, committed: Snapshot, writer: FileWriter
+    ) -> Iterator[list[WrittenFile]]:
         done = set(committed.arrow(["sample_id"]).column("sample_id").to_pylist())
         for number, sample_id in enumerate(item for item in wanted if item not in done):
             if number == die_after:
@@ -96,15 +76,15 @@ def one_file_a_sample(calls: list[str], wanted: list[str], die_after: int = 99) 
             row = arrow(SAMPLES, {"sample_id": sample_id})
             yield [writer.write(row.drop_columns(["run_id", "iteration"]))]
 
-    return StreamStage("generate", draw)
+    return StreamStage(name="generate", table=SAMPLES, function=draw)
 
 
 def test_a_sealed_stage_is_not_run_again_in_another_start(tmp_path: Path) -> None:
     stage = Counted(problems("a", "b"))
     with opened(tmp_path) as lake:
-        first = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        first = lake.materialize(ingest(stage), 0)
     with opened(tmp_path) as lake:
-        second = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        second = lake.materialize(ingest(stage), 0)
     assert stage.calls == 1
     assert first == second
     assert second.arrow(["question"]).column("question").to_pylist() == ["a", "b"]
@@ -115,9 +95,9 @@ def test_a_stage_committed_but_not_sealed_is_sealed_without_running_again(tmp_pa
     with opened(tmp_path) as lake:
         lake._books.seal = _killed  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
-            lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+            lake.materialize(ingest(stage), 0)
     with opened(tmp_path) as lake:
-        snapshot = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        snapshot = lake.materialize(ingest(stage), 0)
     assert stage.calls == 1
     assert snapshot.count() == 1
 
@@ -129,8 +109,8 @@ def _killed(*args: Any, **kwargs: Any) -> Any:
 def test_rows_that_break_a_critical_expectation_are_never_committed(tmp_path: Path) -> None:
     with opened(tmp_path) as lake:
         with pytest.raises(ExpectationsFailed, match="1 rows are bad"):
-            lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a", "bad"))))
-        snapshot = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
+            lake.materialize(ingest(Counted(problems("a", "bad"))), 0)
+        snapshot = lake.materialize(ingest(Counted(problems("a"))), 0)
     assert snapshot.count() == 1
 
 
@@ -140,10 +120,10 @@ def test_a_stream_resumes_behind_its_last_commit_and_changes_no_committed_row(
     wanted = [f"s{number}" for number in range(6)]
     calls: list[str] = []
     with opened(tmp_path) as lake, pytest.raises(RuntimeError, match="killed"):
-        lake.materialize(SAMPLES, 0, one_file_a_sample(calls, wanted, die_after=3))
+        lake.materialize(one_file_a_sample(calls, wanted, die_after=3), 0)
     with opened(tmp_path) as lake:
         before = _rows(lake)
-        snapshot = lake.materialize(SAMPLES, 0, one_file_a_sample(calls, wanted))
+        snapshot = lake.materialize(one_file_a_sample(calls, wanted), 0)
     assert calls == wanted
     assert [row["sample_id"] for row in before] == wanted[:3]
     assert snapshot.arrow().slice(0, 3).to_pylist() == before
@@ -151,15 +131,13 @@ def test_a_stream_resumes_behind_its_last_commit_and_changes_no_committed_row(
 
 
 def _rows(lake: Lake) -> list[dict[str, Any]]:
-    from pipelines.lake.books import current
-
-    return current(lake.location, SAMPLES, "r", 0).arrow().to_pylist()
+    return lake.latest_snapshot(SAMPLES, 0).arrow().to_pylist()
 
 
 def test_a_snapshot_keeps_its_version_when_the_table_goes_on(tmp_path: Path) -> None:
     with opened(tmp_path) as lake:
-        first = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
-        lake.materialize(PROBLEMS, 1, ArrowStage("ingest", Counted(problems("b", "c"))))
+        first = lake.materialize(ingest(Counted(problems("a"))), 0)
+        lake.materialize(ingest(Counted(problems("b", "c"))), 1)
     assert first.count() == 1
     assert first.arrow(["iteration"]).column("iteration").to_pylist() == [0]
 
@@ -168,7 +146,7 @@ def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_w
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as lake:
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
+        lake.materialize(ingest(Counted(problems("a"))), 0)
     before = _files(tmp_path)
     with (
         pytest.raises(LakeError, match=r"sampling.temperature: 0.7 -> 0.9"),
@@ -181,23 +159,23 @@ def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_w
 def test_settings_of_speed_may_change_between_two_starts(tmp_path: Path) -> None:
     stage = Counted(problems("a"))
     with opened(tmp_path) as lake:
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        lake.materialize(ingest(stage), 0)
     with opened(tmp_path, engine={"replicas": 2, "chunk_prompts": 4}) as lake:
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        lake.materialize(ingest(stage), 0)
     assert stage.calls == 1
 
 
 def test_a_stage_that_fails_before_its_commit_leaves_nothing_and_no_name_pinned(
     tmp_path: Path,
 ) -> None:
-    def refuse() -> pa.Table:
+    def refuse(_: StageContext) -> pa.Table:
         raise InputError("x.jsonl: row 3: question must not be empty")
 
     with opened(tmp_path) as lake, pytest.raises(InputError):
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", refuse))
+        lake.materialize(ingest(refuse), 0)
     assert _files(tmp_path) == []
     with opened(tmp_path, sampling={"temperature": 0.9}) as lake:
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
+        lake.materialize(ingest(Counted(problems("a"))), 0)
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:
@@ -218,14 +196,15 @@ def test_a_second_start_of_a_run_is_refused_while_the_first_holds_it(tmp_path: P
 
 def test_another_run_in_the_same_lake_is_not_held_up(tmp_path: Path) -> None:
     with opened(tmp_path), opened(tmp_path, name="other") as lake:
-        snapshot = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
+        snapshot = lake.materialize(ingest(Counted(problems("a"))), 0)
     assert snapshot.run_id == "other"
 
 
 def test_a_lake_of_another_version_is_refused_by_name_of_the_column(tmp_path: Path) -> None:
     from deltalake import DeltaTable
 
-    schema = pa.schema([pa.field("run_id", pa.string()), pa.field("iteration", pa.int32())])
+    types: dict[str, pa.DataType] = {"run_id": pa.string(), "iteration": pa.int32()}
+    schema = pa.schema(types)
     (tmp_path / "lake" / "problems").mkdir(parents=True)
     DeltaTable.create(str(tmp_path / "lake" / "problems"), schema=schema)
     with pytest.raises(LakeError, match=r"made by another version.*question"), opened(tmp_path):
@@ -234,26 +213,25 @@ def test_a_lake_of_another_version_is_refused_by_name_of_the_column(tmp_path: Pa
 
 def test_a_seal_names_its_inputs_with_their_versions(tmp_path: Path) -> None:
     with opened(tmp_path) as lake:
-        made = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
-        lake.materialize(PROBLEMS, 1, ArrowStage("copy", lambda rows: problems("b")), made)
+        made = lake.materialize(ingest(Counted(problems("a"))), 0)
+        copy = ArrowStage(
+            name="copy", table=PROBLEMS, reads=(PROBLEMS,), function=lambda *_: problems("b")
+        )
+        lake.materialize(copy, 1, made)
         seal = lake._seals[1, "copy"]
-    assert json.loads(seal["inputs"]) == [
-        {"table": "problems", "iteration": 0, "version": made.version}
-    ]
-    assert seal["mlflow_run_id"] == "mlflow-1"
+    assert seal.inputs == ({"table": "problems", "iteration": 0, "version": made.version},)
+    assert seal.mlflow_run_id == "mlflow-1"
 
 
 def test_rows_with_a_null_where_there_may_be_none_are_refused(tmp_path: Path) -> None:
     rows = problems("a").set_column(1, "dataset", pa.array([None], pa.string()))
     with opened(tmp_path) as lake, pytest.raises(LakeError, match=r"problems\.dataset"):
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(rows)))
+        lake.materialize(ingest(Counted(rows)), 0)
 
 
 def test_the_commit_message_links_to_mlflow_and_to_the_configuration(tmp_path: Path) -> None:
     with opened(tmp_path) as lake:
-        made: TableSnapshot = lake.materialize(
-            PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a")))
-        )
+        made: TableSnapshot = lake.materialize(ingest(Counted(problems("a"))), 0)
     message = json.loads(made.delta().history(1)[0]["userMetadata"])
     assert message["mlflow_run_id"] == "mlflow-1"
     assert message["config_hash"] == config(tmp_path).config_hash()

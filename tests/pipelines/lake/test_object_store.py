@@ -1,4 +1,4 @@
-"""The lake's promises hold in an object store too: the same stages, on a real S3 server."""
+"""The lake's guarantees in an object store: the same stages, on a real S3 server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipelines.lake.commit import commit
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.stage import ArrowStage
-from schemas import PROBLEMS, SAMPLES
+from schemas import PROBLEMS
 from tests.pipelines.lake.object_store import s3_lake, spark_conf
 from tests.pipelines.lake.test_materialize import (
     Counted,
+    ingest,
     one_file_a_sample,
     opened,
     problems,
@@ -38,9 +38,9 @@ def section() -> Iterator[dict[str, Any]]:
 def test_stages_are_sealed_and_read_back_in_sql(section: dict[str, Any], tmp_path: Path) -> None:
     stage = Counted(problems("a", "b"))
     with opened(tmp_path, lake=section) as lake:
-        first = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        first = lake.materialize(ingest(stage), 0)
     with opened(tmp_path, lake=section) as lake:
-        second = lake.materialize(PROBLEMS, 0, ArrowStage("ingest", stage))
+        second = lake.materialize(ingest(stage), 0)
     assert stage.calls == 1
     assert first == second
     assert second.count() == 2
@@ -51,30 +51,30 @@ def test_stages_are_sealed_and_read_back_in_sql(section: dict[str, Any], tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stream_that_was_killed_goes_on_behind_its_last_commit(
+def test_a_killed_stream_resumes_after_its_last_commit(
     section: dict[str, Any], tmp_path: Path
 ) -> None:
     wanted, calls = [f"s{number}" for number in range(5)], list[str]()
     with opened(tmp_path, lake=section) as lake, pytest.raises(RuntimeError, match="killed"):
-        lake.materialize(SAMPLES, 0, one_file_a_sample(calls, wanted, die_after=2))
+        lake.materialize(one_file_a_sample(calls, wanted, die_after=2), 0)
     with opened(tmp_path, lake=section) as lake:
-        snapshot = lake.materialize(SAMPLES, 0, one_file_a_sample(calls, wanted))
+        snapshot = lake.materialize(one_file_a_sample(calls, wanted), 0)
     assert calls == wanted
     assert snapshot.arrow(["sample_id"])["sample_id"].to_pylist() == wanted
 
 
-def test_a_transaction_that_is_recorded_is_not_committed_again(
+def test_a_recorded_transaction_is_not_committed_again(
     section: dict[str, Any], tmp_path: Path
 ) -> None:
     with opened(tmp_path, lake=section) as lake:
-        lake.materialize(PROBLEMS, 0, ArrowStage("ingest", Counted(problems("a"))))
+        lake.materialize(ingest(Counted(problems("a"))), 0)
         writer = PartitionWriter(PROBLEMS, lake.location, "r", 0)
         files = [writer.write(problems("a"))]
         first = commit(writer, files, "append", ("again", 1), {})
         assert commit(writer, files, "append", ("again", 1), {}) == first
 
 
-def test_a_store_that_cannot_be_reached_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_store_is_one_clear_error(tmp_path: Path) -> None:
     nowhere = {
         "uri": "s3://bucket/lake",
         "storage_options": {
@@ -94,8 +94,10 @@ def test_a_store_that_cannot_be_reached_is_one_clear_error(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CONNECTOR, reason="RESTEM_S3_JARS names no folder of Spark's S3 connector")
-def test_the_whole_loop_runs_in_it(section: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not CONNECTOR, reason="RESTEM_S3_JARS does not name the folder of Spark's S3 connector"
+)
+def test_the_whole_loop_runs_in_an_object_store(section: dict[str, Any], tmp_path: Path) -> None:
     jars = ",".join(str(jar) for jar in sorted(Path(CONNECTOR).glob("*.jar")))
     endpoint = section["storage_options"]["AWS_ENDPOINT_URL"]
     config = write_project(tmp_path, lake=section, spark={"conf": spark_conf(endpoint, jars)})
@@ -107,8 +109,8 @@ def test_the_whole_loop_runs_in_it(section: dict[str, Any], tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(CONNECTOR), reason="Spark's S3 connector is here")
-def test_spark_without_the_connector_says_what_is_missing(
+@pytest.mark.skipif(bool(CONNECTOR), reason="Spark's S3 connector is installed")
+def test_spark_without_the_connector_reports_what_is_missing(
     section: dict[str, Any], tmp_path: Path
 ) -> None:
     code, printed = restem("run", str(write_project(tmp_path, lake=section)), timeout=120)

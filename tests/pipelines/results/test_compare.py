@@ -1,4 +1,4 @@
-"""Runs are compared by what was set, what came out and what it cost."""
+"""Runs are compared by settings, evaluations, paired accuracy and cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.results.compare import Comparison, _paired, compare
+from pipelines.results.compare import Comparison, compare, pair_runs
 from tests.lake_fixture import write_lake
 
 
@@ -28,8 +28,8 @@ def test_evaluations_stand_side_by_side_test_first(comparison: Comparison) -> No
 
 def test_the_final_policies_are_compared_problem_by_problem(comparison: Comparison) -> None:
     (pair,) = comparison.differences
-    assert (pair.n, pair.wins, pair.losses, pair.difference) == (4, 1, 0, 0.25)
-    assert pair.ci_low <= pair.difference <= pair.ci_high
+    assert (pair.gain.n, pair.wins, pair.losses, pair.gain.value) == (4, 1, 0, 0.25)
+    assert pair.gain.low <= pair.gain.value <= pair.gain.high
 
 
 def test_costs_count_rows_tokens_and_seconds(comparison: Comparison) -> None:
@@ -42,13 +42,15 @@ def test_costs_count_rows_tokens_and_seconds(comparison: Comparison) -> None:
 def test_a_clear_gain_excludes_zero_and_a_tie_does_not() -> None:
     base = {str(n): 0.0 for n in range(100)}
     better = {name: float(int(name) < 40) for name in base}
-    gain = _paired("b", "a", better, base)
-    tie = _paired("b", "a", base, base)
-    assert gain is not None
-    assert tie is not None
-    assert 0.25 < gain.ci_low < 0.4 < gain.ci_high < 0.55
-    assert (tie.difference, tie.ci_low, tie.ci_high) == (0.0, 0.0, 0.0)
+    better_run = pair_runs("b", "a", better, base)
+    same_run = pair_runs("b", "a", base, base)
+    assert better_run is not None
+    assert same_run is not None
+    gain, tie = better_run.gain, same_run.gain
+    assert 0.25 < gain.low < 0.4 < gain.high < 0.55
+    assert (tie.value, tie.low, tie.high) == (0.0, 0.0, 0.0)
+    assert (better_run.wins, better_run.losses) == (40, 0)
 
 
 def test_runs_without_a_shared_problem_have_no_difference() -> None:
-    assert _paired("b", "a", {"x": 1.0}, {"y": 1.0}) is None
+    assert pair_runs("b", "a", {"x": 1.0}, {"y": 1.0}) is None

@@ -1,30 +1,32 @@
-"""The report's words, figures and picture from literal rows."""
+"""The report's rows, sentences and plot, from a small lake of literal rows."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from deltalake import write_deltalake
 
+from jobs.show.console import console
+from jobs.show.report import print_report
 from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from pipelines.results.paired import paired_gain
 from pipelines.results.report import (
-    as_text,
-    count_selected,
-    describe_difference,
-    iteration_table,
-    latest_attempts,
+    RunReport,
+    describe_gain,
     next_commands,
-    paired_verdicts,
+    policy_rows,
     report,
-    seconds_table,
-    suites_table,
+    suite_rows,
 )
 from schemas import EVALUATIONS, REWARDS, RUNS, SAMPLES, SELECTIONS, STAGES, TRAINING_SET
 from tests import factories
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+TIMED_STAGES = ("ingest", "generate", "score", "improve")
 
 
 def config(folder: Path, **settings: Any) -> RunConfig:
@@ -62,16 +64,12 @@ def evaluations() -> list[dict[str, Any]]:
 
 def stages() -> list[dict[str, Any]]:
     measures = '{"tokens": 81234, "tokens_per_second": 412.4}'
+    generate = {"iteration": 0, "stage": "generate", "table_name": "samples"}
+    improve = {"iteration": 1, "stage": "improve", "table_name": "policies"}
     return [
-        {"iteration": 0, "stage": "generate", "attempt": 1, "seconds": 99.0, "measures": "{}"},
-        {
-            "iteration": 0,
-            "stage": "generate",
-            "attempt": 2,
-            "seconds": 197.04,
-            "measures": measures,
-        },
-        {"iteration": 1, "stage": "improve", "attempt": 1, "seconds": 80.0, "measures": "{}"},
+        generate | {"attempt": 1, "seconds": 99.0},
+        generate | {"attempt": 2, "seconds": 197.04, "measures": measures},
+        improve | {"attempt": 1, "seconds": 80.0},
     ]
 
 
@@ -80,75 +78,82 @@ def selections() -> list[dict[str, Any]]:
     return [{"iteration": 1, "verdict": verdict, "kept": kept} for verdict, kept in chosen]
 
 
-class Tables:
-    """A lake's reader over literal rows."""
-
-    def __init__(self) -> None:
-        def draw(i: int, p: int) -> dict[str, Any]:
-            return {
-                "iteration": i,
-                "sample_id": f"s{i} {p}",
-                "problem_id": f"p{p}",
-                "purpose": "test",
-                "decoding": "greedy",
-            }
-
-        draws = [draw(i, p) for i in (0, 2) for p in range(40)]
-        verdicts = [
-            {
-                "iteration": row["iteration"],
-                "sample_id": row["sample_id"],
-                "verdict": "correct" if p < (4 if row["iteration"] == 0 else 16) else "wrong",
-            }
-            for row in draws
-            for p in [int(row["problem_id"][1:])]
-        ]
-        self.tables = {
-            "evaluations": factories.arrow(EVALUATIONS, *evaluations()),
-            "stages": factories.arrow(STAGES, *stages()),
-            "selections": factories.arrow(SELECTIONS, *selections()),
-            "samples": factories.arrow(SAMPLES, *draws),
-            "evaluated_rewards": factories.arrow(REWARDS, *verdicts),
-            "training_set": factories.arrow(TRAINING_SET, {"sample_id": "abc"}),
-            "runs": factories.arrow(RUNS, {"mlflow_run_id": "m1"}),
-        }
-
-    def arrow(
-        self,
-        table: str,
-        run: str | None = None,
-        iteration: int | None = None,
-        version: int | None = None,
-        columns: list[str] | None = None,
-    ) -> pa.Table:
-        import pyarrow.compute as pc
-
-        rows = self.tables[table]
-        if iteration is not None:
-            rows = rows.filter(pc.equal(rows["iteration"], iteration))
-        return rows.select(columns) if columns else rows
-
-
-def lines_of(text: str) -> list[list[str]]:
+def samples() -> list[dict[str, Any]]:
     return [
-        [cell.strip() for cell in line.strip("│").split("│")]
-        for line in text.splitlines()
-        if line.startswith("│")
+        {
+            "iteration": i,
+            "sample_id": f"s{i} {p}",
+            "problem_id": f"p{p}",
+            "purpose": "test",
+            "decoding": "greedy",
+        }
+        for i in (0, 2)
+        for p in range(40)
     ]
 
 
-def test_the_table_has_a_row_a_policy() -> None:
-    text = as_text(iteration_table(evaluations(), count_selected(selections()), "demo"))
-    assert lines_of(text) == [
-        ["0", "–", "–", "–", "5.0 %", "6.0 % [2.0, 11.0]", "5.0 %", "30.0 %", "8.0 %"],
+def rewards() -> list[dict[str, Any]]:
+    """The base model solves 4 of the 40 problems, the last policy 16."""
+    return [
+        {
+            "iteration": i,
+            "sample_id": f"s{i} {p}",
+            "verdict": "correct" if p < (4 if i == 0 else 16) else "wrong",
+        }
+        for i in (0, 2)
+        for p in range(40)
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
+    """The report of a run named demo."""
+    run = config(tmp_path_factory.mktemp("report"))
+    tables = {
+        EVALUATIONS: evaluations(),
+        STAGES: stages(),
+        SELECTIONS: selections(),
+        SAMPLES: samples(),
+        REWARDS: rewards(),
+        TRAINING_SET: [{"sample_id": "abc"}],
+        RUNS: [{"mlflow_run_id": "m1"}],
+    }
+    for table, rows in tables.items():
+        arrow = factories.arrow(table, *({**row, "run_id": "demo"} for row in rows))
+        write_deltalake(f"{run.lake.uri}/{table.name}", arrow)
+    return report(LakeReader(Location.of(run.lake)), run, TIMED_STAGES)
+
+
+def values(rows: list[dict[str, str | None]]) -> list[list[str | None]]:
+    return [list(row.values()) for row in rows]
+
+
+def printed(made: RunReport, width: int) -> str:
+    out = io.StringIO()
+    screen = console(out)
+    screen.width = width
+    print_report(made, screen)
+    return out.getvalue()
+
+
+def test_the_policies_have_a_row_each(made: RunReport) -> None:
+    assert values(made.policies) == [
+        ["0", None, None, None, "5.0 %", "6.0 % [2.0, 11.0]", "5.0 %", "30.0 %", "8.0 %"],
         ["1", "10", "5", "3", "15.0 %", "14.0 % [10.0, 19.0]", "11.0 %", "41.0 %", "17.0 %"],
-        ["2", "–", "–", "–", "20.0 %", "22.0 % [18.0, 27.0]", "18.0 %", "52.0 %", "27.0 %"],
+        ["2", None, None, None, "20.0 %", "22.0 % [18.0, 27.0]", "18.0 %", "52.0 %", "27.0 %"],
     ]
     for header in ("sampled", "kept", "D_val", "pass@8", "maj@8"):
-        assert header in text
+        assert all(header in row for row in made.policies)
 
 
-def test_the_suites_table_has_a_row_a_suite_and_a_column_an_iteration() -> None:
+def test_large_numbers_of_samples_have_separators() -> None:
+    rows = policy_rows(
+        evaluations(), [{"iteration": 1, "sampled": 12345, "correct": 6000, "kept": 3}]
+    )
+    assert list(rows[1].values())[1:4] == ["12,345", "6,000", "3"]
+
+
+def test_the_suites_have_a_row_each_and_the_iterations_a_column_each() -> None:
     rows = [
         {
             "iteration": iteration,
@@ -166,30 +171,35 @@ def test_the_suites_table_has_a_row_a_suite_and_a_column_an_iteration() -> None:
             (1, "exam", "greedy_accuracy", 0.3),
         )
     ]
-    assert lines_of(as_text(suites_table(rows))) == [
+    assert values(suite_rows(rows)) == [
         ["gsm8k", "10.0 % [5.0, 15.0]", "20.0 % [15.0, 25.0]"],
-        ["exam", "–", "30.0 % [25.0, 35.0]"],
+        ["exam", None, "30.0 % [25.0, 35.0]"],
     ]
 
 
-def test_seconds_are_those_of_the_last_attempt() -> None:
-    text = as_text(seconds_table(latest_attempts(stages())))
-    assert lines_of(text) == [
-        ["0", "197.0", "–", "197", "81,234", "412"],
-        ["1", "–", "80.0", "80", "–", "–"],
+def test_seconds_are_those_of_the_last_attempt(made: RunReport) -> None:
+    assert values(made.seconds) == [
+        ["0", "197.0", None, "197", "81,234", "412"],
+        ["1", None, "80.0", "80", None, None],
     ]
 
 
-def test_the_difference_is_over_problems_that_both_policies_answered(tmp_path: Path) -> None:
-    base = {f"p{i}": i < 4 for i in range(40)} | {"only base": True}
-    final = {f"p{i}": i < 16 for i in range(40)} | {"only final": True}
-    found = paired_verdicts(base, final, config(tmp_path))
+def test_seconds_are_in_the_order_of_the_loop_for_stages_that_ran(made: RunReport) -> None:
+    columns = ["iteration", "generate", "improve", "all", "tokens", "tokens/s"]
+    assert list(made.seconds[0]) == columns
+
+
+def test_the_gain_is_over_problems_that_both_policies_answered(tmp_path: Path) -> None:
+    base = {f"p{i}": float(i < 4) for i in range(40)} | {"only base": 1.0}
+    final = {f"p{i}": float(i < 16) for i in range(40)} | {"only final": 1.0}
+    num_bootstrap = config(tmp_path).evaluation.num_bootstrap
+    found = paired_gain(base, final, num_bootstrap, (0,))
     assert found is not None
     assert found.n == 40
     assert found.value == pytest.approx(0.3)
     assert 0 < found.low < 0.3 < found.high
-    assert "+30.0 points (95 % interval +" in describe_difference(found)
-    assert paired_verdicts({"a": True}, {"b": True}, config(tmp_path)) is None
+    assert "+30.0 points (95 % interval +" in describe_gain(found)
+    assert paired_gain({"a": 1.0}, {"b": 1.0}, num_bootstrap, (0,)) is None
 
 
 def test_the_commands_name_the_run_a_sample_and_what_can_be_opened(tmp_path: Path) -> None:
@@ -207,30 +217,24 @@ def test_the_commands_name_the_run_a_sample_and_what_can_be_opened(tmp_path: Pat
     assert not any("explain" in line for line in off)
 
 
-def test_a_report_is_made_from_the_run_s_tables_and_shown(tmp_path: Path) -> None:
-    import io
-
-    from rich.console import Console
-
-    found = report(Tables(), config(tmp_path))
-    assert found.difference is not None
-    assert found.difference.value == pytest.approx(0.3)
-    assert found.picture is not None
-    assert found.picture.read_bytes().startswith(b"\x89PNG")
-    out = io.StringIO()
-    found.print(Console(file=out, width=140))
-    text = out.getvalue()
+def test_a_report_is_made_from_the_runs_tables_and_printed(made: RunReport) -> None:
+    assert made.gain is not None
+    assert made.gain.value == pytest.approx(0.3)
+    assert made.plot is not None
+    assert made.plot.read_bytes().startswith(b"\x89PNG")
+    text = printed(made, 140)
     for part in ("22.0 % [18.0, 27.0]", "412", "+30.0 points", "accuracy.png", "explain abc"):
         assert part in text
 
 
-def test_a_command_is_not_broken_by_a_narrow_terminal(tmp_path: Path) -> None:
-    import io
+def test_a_command_is_not_broken_by_a_narrow_terminal(made: RunReport) -> None:
+    lines = [line.strip() for line in printed(made, 60).splitlines()]
+    assert all(command in lines for command in made.commands)
 
-    from rich.console import Console
 
-    found = report(Tables(), config(tmp_path))
-    out = io.StringIO()
-    found.print(Console(file=out, width=60))
-    lines = [line.strip() for line in out.getvalue().splitlines()]
-    assert all(command in lines for command in found.commands)
+def test_the_tables_fit_a_terminal_of_80_columns(made: RunReport) -> None:
+    lines = printed(made, 80).splitlines()
+    tables = lines[: next(n for n, line in enumerate(lines) if line.startswith("Greedy"))]
+    assert max(map(len, tables)) <= 80
+    last = "2 - - - 20.0 % 22.0 % [18.0, 27.0] 18.0 % 52.0 % 27.0 %"
+    assert last in [" ".join(line.split()) for line in tables]

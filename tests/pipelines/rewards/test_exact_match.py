@@ -30,7 +30,7 @@ RIGHT, WRONG, NONE = "correct", "wrong", "no_answer"
         ("", "(A)", NONE, None),
     ],
 )
-def test_an_announced_answer_is_compared_to_the_letter(
+def test_an_announced_answer_must_match_every_character(
     solution: str, reference: str, verdict: str, extracted: str | None
 ) -> None:
     given = exact_match()(solution, reference)
@@ -45,7 +45,7 @@ def test_a_direct_answer_is_the_first_line(solution: str, verdict: str) -> None:
     assert exact_match(extract=["first_line"])(solution, "True").verdict == verdict
 
 
-def test_case_is_ignored_only_when_asked() -> None:
+def test_case_is_ignored_only_if_configured() -> None:
     assert exact_match(ignore_case=True)("So the answer is YES.", "yes").verdict == RIGHT
     assert exact_match()("So the answer is YES.", "yes").verdict == WRONG
 

@@ -2,8 +2,8 @@ import gzip
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,8 +19,7 @@ GSM8K = REAL_DATA / "gsm8k" / "test.jsonl"
 MATH_500 = REAL_DATA / "math" / "math500_prm800k_test.jsonl"
 MATH = [REAL_DATA / "math" / f"{part}.jsonl.gz" for part in ("train", "test")]
 
-# A first sympy import takes seconds; these are the pairs for which it is worth it.
-EXAMINED = [
+SYMBOLIC = [
     (r"\sqrt{8}", r"2\sqrt{2}", "correct"),
     (r"(x+1)(x-1)", "x^2-1", "correct"),
     (r"\frac{1}{\sqrt{2}}", r"\frac{\sqrt{2}}{2}", "correct"),
@@ -35,24 +34,24 @@ EXAMINED = [
 ]
 
 
-def problems(path: Path) -> list[dict[str, Any]]:
+def problems(path: Path) -> list[dict[str, str]]:
     if not path.exists():
-        pytest.skip(f"{path.name} is not at hand")
+        pytest.skip(f"{path.name} is not here")
     content = path.read_bytes()
     text = gzip.decompress(content) if path.suffix == ".gz" else content
     return [json.loads(line) for line in text.decode().splitlines()]
 
 
-@pytest.mark.parametrize(("answer", "reference", "verdict"), EXAMINED)
-def test_mathematics_is_examined(answer: str, reference: str, verdict: str) -> None:
-    assert MathAnswer().examine(answer, reference).verdict == verdict
+@pytest.mark.parametrize(("answer", "reference", "verdict"), SYMBOLIC)
+def test_answers_are_compared_as_mathematics(answer: str, reference: str, verdict: str) -> None:
+    assert MathAnswer().score_symbolically(answer, reference).verdict == verdict
 
 
-def test_math_verify_is_asked_last_and_small_numbers_that_differ_stay_wrong() -> None:
+def test_math_verify_is_asked_last_and_does_not_equate_small_numbers_that_differ() -> None:
     reward = MathAnswer()
-    assert reward.glance(r"\boxed{2^{2004} \cdot 2}", "2^{2005}") == r"2^{2004} \cdot 2"
-    assert reward.examine(r"2^{2004} \cdot 2", "2^{2005}").verdict == "correct"
-    assert reward.examine(r"\frac{2}{2004!}", r"\frac{1}{2004!}").verdict == "wrong"
+    assert reward.score_by_text(r"\boxed{2^{2004} \cdot 2}", "2^{2005}") == r"2^{2004} \cdot 2"
+    assert reward.score_symbolically(r"2^{2004} \cdot 2", "2^{2005}").verdict == "correct"
+    assert reward.score_symbolically(r"\frac{2}{2004!}", r"\frac{1}{2004!}").verdict == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -68,20 +67,20 @@ def test_math_verify_is_asked_last_and_small_numbers_that_differ_stay_wrong() ->
         ("", "1/2", Verdict(0.0, "no_answer")),
     ],
 )
-def test_several_boxes_none_and_a_cut_one_have_verdicts_of_their_own(
+def test_several_boxes_no_box_and_a_cut_box_have_their_own_verdicts(
     solution: str, reference: str, verdict: Verdict
 ) -> None:
     assert MathAnswer()(solution, reference) == verdict
 
 
-def test_several_boxes_that_are_left_open_are_examined_together() -> None:
+def test_several_undecided_boxes_are_compared_symbolically_together() -> None:
     reward = MathAnswer()
-    left = reward.glance(r"\boxed{2^{2004} \cdot 2}, or \boxed{2^{2006} / 2}", "2^{2005}")
+    left = reward.score_by_text(r"\boxed{2^{2004} \cdot 2}, or \boxed{2^{2006} / 2}", "2^{2005}")
     assert left == r"\boxed{2^{2004} \cdot 2}\boxed{2^{2006} / 2}"
-    assert reward.examine(left, "2^{2005}") == Verdict(1.0, "correct", "2^{2006} / 2")
+    assert reward.score_symbolically(left, "2^{2005}") == Verdict(1.0, "correct", "2^{2006} / 2")
 
 
-def test_the_last_of_several_boxes_is_judged_where_that_is_asked_for() -> None:
+def test_the_last_of_several_boxes_is_scored_if_configured() -> None:
     assert math_answer(several_boxes="last")(r"\boxed{1} or \boxed{2}", "2").verdict == "correct"
     with pytest.raises(ConfigError, match=r"several_boxes must be refuse or last, got 'first'"):
         math_answer(several_boxes="first")
@@ -94,7 +93,7 @@ def test_a_verdict_carries_the_reward_and_the_answer_found() -> None:
     assert reward("It is 18", "18") == Verdict(0.0, "no_answer")
 
 
-def test_an_empty_reference_is_the_checkers_failure_not_the_solutions() -> None:
+def test_an_empty_reference_is_a_failure_of_the_checker_not_of_the_solution() -> None:
     assert MathAnswer()(r"\boxed{18}", " ").verdict == "error"
 
 
@@ -105,7 +104,7 @@ def test_a_reference_may_be_a_whole_solution() -> None:
 
 
 @pytest.mark.parametrize("extract", [[], "boxed", ["boxes"]])
-def test_unknown_forms_are_refused_with_those_that_are_known(extract: Any) -> None:
+def test_unknown_forms_are_refused_with_the_known_ones_named(extract: Sequence[str]) -> None:
     with pytest.raises(ConfigError, match=r"reward\.options\.extract .* boxed, hash, answer_is"):
         math_answer(extract)
 
@@ -124,7 +123,7 @@ def test_every_math_500_solution_passes_against_its_own_answer() -> None:
 
 @needs_real_data
 @pytest.mark.slow
-def test_what_the_12500_math_solutions_are_judged_against_their_own_answers() -> None:
+def test_verdicts_on_the_12500_math_solutions_against_their_own_answers() -> None:
     rows = [row for path in MATH for row in problems(path)]
     pairs = [(row["solution"], boxed(row["solution"]) or "") for row in rows]
     for options, expected in (

@@ -1,7 +1,9 @@
 from typing import Any
 
+import pytest
+
 from pipelines.config import RewardConfig
-from pipelines.rewards.references import gold_solution, reference_passes, verify_references
+from pipelines.rewards.references import failing_references, gold_solution
 from pipelines.rewards.resolve import resolve_reward
 
 SAME_TEXT = RewardConfig(function="python:tests.pipelines.rewards.sample_rewards:same_text")
@@ -11,24 +13,27 @@ def problem(reference: str, solution: str | None = None) -> dict[str, Any]:
     return {"problem_id": reference, "reference": reference, "solution": solution}
 
 
-def test_a_reference_is_stated_in_the_first_form_that_is_asked_for() -> None:
-    for form, solution in (("boxed", r"\boxed{1/2}"), ("answer_is", "The answer is 1/2.")):
-        reward = resolve_reward(RewardConfig(options={"extract": [form]}))
-        assert gold_solution(reward, "1/2", None) == solution
-        assert reference_passes(reward, "1/2", None) is True
+@pytest.mark.parametrize(
+    ("form", "solution"), [("boxed", r"\boxed{1/2}"), ("answer_is", "The answer is 1/2.")]
+)
+def test_the_gold_solution_states_the_reference_in_the_first_form(form: str, solution: str) -> None:
+    reward = resolve_reward(RewardConfig(options={"extract": [form]}))
+    assert gold_solution(reward, "1/2", None) == solution
+    assert reward(solution, "1/2").verdict == "correct"
 
 
-def test_a_users_reward_is_tried_on_the_human_solution_where_there_is_one() -> None:
+def test_a_users_reward_scores_the_human_solution_if_there_is_one() -> None:
     reward = resolve_reward(SAME_TEXT)
-    assert reference_passes(reward, "18", "18") is True
-    assert reference_passes(reward, "18", "seventeen") is False
-    assert reference_passes(reward, "18", None) is None
+    assert gold_solution(reward, "18", "18") == "18"
+    assert gold_solution(reward, "18", None) is None
+    assert failing_references(SAME_TEXT, [problem("18", "18")], 1) == []
+    assert failing_references(SAME_TEXT, [problem("18", "seventeen")], 1) != []
+    assert failing_references(SAME_TEXT, [problem("18", None)], 1) == []
 
 
-def test_the_problems_that_cannot_be_solved_are_found() -> None:
+def test_problems_that_no_solution_can_solve_are_found() -> None:
     good = [problem("18"), problem(r"\frac{1}{2}"), problem("(1, 2]"), problem(r"\text{east}")]
     bad = [problem(""), problem("} broken {"), problem(r"so \boxed{}")]
-    assert verify_references(RewardConfig(), [*good, *bad]) == bad
-    assert verify_references(SAME_TEXT, [problem("1", "1"), problem("1", "2"), problem("3")]) == [
-        problem("1", "2")
-    ]
+    assert failing_references(RewardConfig(), [*good, *bad], 1) == bad
+    users = [problem("1", "1"), problem("1", "2"), problem("3")]
+    assert failing_references(SAME_TEXT, users, 1) == [problem("1", "2")]

@@ -10,6 +10,7 @@ from pipelines.errors import ConfigError
 from pipelines.rewards.math_answer import MathAnswer
 from pipelines.rewards.resolve import (
     as_verdict,
+    checker_failures,
     resolve_reward,
     verifier_name,
     verifier_version,
@@ -23,7 +24,7 @@ def config(function: str, **options: Any) -> RewardConfig:
     return RewardConfig(function=function, options=options)
 
 
-def test_the_built_in_takes_its_options() -> None:
+def test_a_built_in_reward_takes_its_options() -> None:
     assert resolve_reward(config("math_answer", extract=["hash"])) == MathAnswer(("hash",))
 
 
@@ -35,9 +36,9 @@ def test_a_users_function_is_found_and_takes_its_options() -> None:
 def test_a_users_function_is_found_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_own_reward.py").write_text("def judge(solution, reference): return 1")
+    (tmp_path / "my_own_reward.py").write_text("def score(solution, reference): return 1")
     monkeypatch.chdir(tmp_path)
-    assert resolve_reward(config("python:my_own_reward:judge"))("", "").reward == 1.0
+    assert resolve_reward(config("python:my_own_reward:score"))("", "").reward == 1.0
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_a_users_function_is_found_in_the_current_folder(
         (Verdict(0.0, "timeout"), Verdict(0.0, "timeout")),
     ],
 )
-def test_what_a_function_may_return(returned: object, verdict: Verdict) -> None:
+def test_a_function_may_return_a_number_or_a_verdict(returned: object, verdict: Verdict) -> None:
     assert as_verdict(returned) == verdict
 
 
@@ -67,7 +68,7 @@ def test_what_a_function_may_return(returned: object, verdict: Verdict) -> None:
         (Verdict(float("nan"), "correct"), "returned nan (float)"),
     ],
 )
-def test_anything_else_is_an_error_that_names_it(returned: object, shown: str) -> None:
+def test_any_other_value_is_an_error_that_names_it(returned: object, shown: str) -> None:
     verdict = as_verdict(returned)
     assert (verdict.reward, verdict.verdict) == (0.0, "error")
     assert verdict.detail is not None
@@ -93,7 +94,7 @@ def test_an_exception_in_a_users_function_is_an_error_that_names_it() -> None:
         (f"{SAMPLES}:absent", "has no function 'absent'; it has Path, Verdict, obeys"),
     ],
 )
-def test_a_function_that_is_not_there_is_refused_by_name(function: str, says: str) -> None:
+def test_an_unknown_function_is_refused_by_name(function: str, says: str) -> None:
     with pytest.raises(ConfigError, match=r"reward\.function .*" + re.escape(says)):
         resolve_reward(config(function))
 
@@ -111,14 +112,14 @@ def test_the_version_follows_the_options_and_the_users_source(
     assert plain != verifier_version(config("math_answer", extract=["hash"]))
 
     module = tmp_path / "changing_reward.py"
-    module.write_text("def judge(solution, reference): return 1")
+    module.write_text("def score(solution, reference): return 1")
     monkeypatch.chdir(tmp_path)
-    before = verifier_version(config("python:changing_reward:judge"))
-    module.write_text("def judge(solution, reference): return 0")
-    assert verifier_version(config("python:changing_reward:judge")) != before
+    before = verifier_version(config("python:changing_reward:score"))
+    module.write_text("def score(solution, reference): return 0")
+    assert verifier_version(config("python:changing_reward:score")) != before
 
 
-def test_the_version_of_a_module_that_is_not_there_is_refused() -> None:
+def test_the_version_of_a_missing_module_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is no module no_such_module"):
         verifier_version(config("python:no_such_module:f"))
 
@@ -126,3 +127,9 @@ def test_the_version_of_a_module_that_is_not_there_is_refused() -> None:
 def test_verdicts_are_stored_under_the_configured_name() -> None:
     assert verifier_name(config("math_answer")) == "math_answer"
     assert verifier_name(config(f"{SAMPLES}:same_text")) == f"{SAMPLES}:same_text"
+
+
+def test_running_out_of_time_or_memory_is_a_programs_own_failure() -> None:
+    own = {"parse_error", "error"}
+    assert set(checker_failures(config("unit_tests"))) == own
+    assert set(checker_failures(config("math_answer"))) == own | {"timeout", "memory"}

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError, MachineError
-from pipelines.rewards.references import reference_passes, verify_references
+from pipelines.rewards.references import failing_references, gold_solution
 from pipelines.rewards.resolve import resolve_reward, verifier_version
 from pipelines.rewards.sandbox import launch
 from pipelines.rewards.unit_tests import UnitTests, unit_tests
@@ -45,7 +45,7 @@ def reward() -> Iterator[UnitTests]:
         (SCRIPT, "import sys\nprint(21)\nsys.exit()", "correct"),
         (SCRIPT, "if __name__ == '__main__':\n    print(21)", "correct"),
         (SCRIPT, "import threading\nthreading.Thread(target=print, args=(21,)).start()", "correct"),
-        (SCRIPT, "print(math.ceil(20.5))", "wrong"),  # only APPS takes imports for granted
+        (SCRIPT, "print(math.ceil(20.5))", "wrong"),  # only APPS solutions get imports
         (SCRIPT, "I would add one.", "no_answer"),
         (ASSERTS, "def successor(n):\n    return n + 1", "correct"),
         (ASSERTS, "def successor(n):\n    return n + 2", "wrong"),
@@ -64,19 +64,19 @@ def reward() -> Iterator[UnitTests]:
         (CHECK, "def double(x):\n    return 0\n\ndef f(x):\n    return 0", "wrong"),
     ],
 )
-def test_each_format_is_judged(
+def test_each_format_is_scored(
     reward: UnitTests, reference: str, solution: str, verdict: str
 ) -> None:
     assert reward(solution, reference).verdict == verdict
 
 
-def test_apps_takes_imports_for_granted_and_return_for_the_end(reward: UnitTests) -> None:
+def test_apps_scripts_get_imports_and_may_end_with_return(reward: UnitTests) -> None:
     tests = json.dumps({"input_output": {"inputs": ["4"], "outputs": ["2"]}})
     program = "x = int(input())\nif x > 3:\n    print(int(sqrt(x)))\n    return\nprint(0)"
     assert reward(f"```python\n{program}\n```", tests).verdict == "correct"
 
 
-def test_tests_with_the_solutions_own_objects(reward: UnitTests) -> None:
+def test_tests_may_use_the_solutions_own_objects(reward: UnitTests) -> None:
     tests = json.dumps(
         {
             "test_setup_code": "root = Node(1)\nroot.left = Node(2)",
@@ -94,7 +94,7 @@ def test_tests_with_the_solutions_own_objects(reward: UnitTests) -> None:
     assert reward(skip + program.format(1), tests).verdict == "wrong"
 
 
-def test_a_function_may_change_what_it_is_given(reward: UnitTests) -> None:
+def test_a_function_may_change_its_arguments(reward: UnitTests) -> None:
     tests = json.dumps(
         {
             "prompt": "def f(x):\n",
@@ -107,12 +107,12 @@ def test_a_function_may_change_what_it_is_given(reward: UnitTests) -> None:
 
 
 def test_a_malformed_reference_is_an_error_that_names_the_field(reward: UnitTests) -> None:
-    judged = reward("print(1)", '{"inputs": ["1"]}')
-    assert judged.verdict == "error"
-    assert "reference.outputs must be a list" in str(judged.detail)
+    given = reward("print(1)", '{"inputs": ["1"]}')
+    assert given.verdict == "error"
+    assert "reference.outputs must be a list" in str(given.detail)
 
 
-def test_a_late_program_does_not_delay_or_fail_its_neighbors() -> None:
+def test_a_late_program_does_not_affect_the_others() -> None:
     good, late = "print(int(input()) + 1)", "while True:\n    pass"
     dead = "import ctypes\nctypes.string_at(0)"
     solutions = [f"{text}\n# {n}" for n in range(4) for text in (good, dead, good)] + [late]
@@ -122,16 +122,17 @@ def test_a_late_program_does_not_delay_or_fail_its_neighbors() -> None:
     assert [given.verdict.verdict for given in scored] == wanted
 
 
-def test_human_solutions_are_held_against_their_tests() -> None:
+def test_human_solutions_are_run_against_their_tests() -> None:
     reward = resolve_reward(CONFIG)
-    assert reference_passes(reward, CHECK, "    return 4 * x\n") is True
-    assert reference_passes(reward, CHECK, "    return 5 * x\n") is False
-    assert reference_passes(reward, CHECK, None) is None
+    assert reward("    return 4 * x\n", CHECK).verdict == "correct"
+    assert reward("    return 5 * x\n", CHECK).verdict == "wrong"
+    assert gold_solution(reward, CHECK, "    return 4 * x\n") == "    return 4 * x\n"
+    assert gold_solution(reward, CHECK, None) is None
     good = {"reference": CHECK, "solution": "    return 4 * x\n"}
     bad = {"reference": CHECK, "solution": "    return x\n"}
     unreadable = {"reference": '{"test_list": []}', "solution": None}
     untried = {"reference": CHECK, "solution": None}
-    assert verify_references(CONFIG, [good, bad, unreadable, untried], 1) == [unreadable, bad]
+    assert failing_references(CONFIG, [good, bad, unreadable, untried], 1) == [unreadable, bad]
 
 
 @pytest.mark.parametrize(
@@ -150,15 +151,15 @@ def test_options_are_checked(options: dict[str, object], says: str) -> None:
         resolve_reward(RewardConfig(function="unit_tests", options=options))
 
 
-def test_the_limits_are_part_of_the_version() -> None:
+def test_the_limits_are_part_of_the_verifier_version() -> None:
     other = RewardConfig(function="unit_tests", timeout_seconds=5)
     assert verifier_version(CONFIG) != verifier_version(other)
     assert re.match(r"1\+python-3\.\d+\.\d+\+", verifier_version(CONFIG))
 
 
-def test_without_a_sandbox_programs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sandbox_the_reward_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(kind: str) -> None:
-        raise launch.Refused(f"no {kind} here")
+        raise launch.SandboxUnavailable(f"no {kind} here")
 
     monkeypatch.setattr(launch, "spawn", refuse)
     launch.choose.cache_clear()
@@ -171,7 +172,7 @@ def test_without_a_sandbox_programs_are_refused(monkeypatch: pytest.MonkeyPatch)
         launch.choose.cache_clear()
 
 
-def test_a_program_runs_without_a_sandbox_if_the_user_says_so() -> None:
+def test_programs_run_without_a_sandbox_if_the_user_allows_it() -> None:
     open_air = unit_tests(sandbox="none", timeout_seconds=4)
     try:
         assert open_air("print(int(input()) + 1)", SCRIPT).verdict == "correct"

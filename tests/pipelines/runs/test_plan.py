@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.config import RunConfig
-from pipelines.runs.plan import PlannedStage, loop_stages, plan, problem_sizes
+from pipelines.config.sizes import problem_sizes
+from pipelines.runs.plan import PlannedStage, plan
 
 SOURCE = {"kind": "generator", "location": "module:function", "options": {"size": 400}}
 
@@ -29,7 +30,7 @@ def total(settings: RunConfig, iteration: int, name: str) -> int | None:
 
 
 def test_the_loop_samples_before_it_improves_and_ends_with_an_evaluation() -> None:
-    stages = loop_stages(2)
+    stages = [(stage.iteration, stage.stage) for stage in plan(config())]
     assert stages[:2] == [(0, "ingest"), (0, "base_policy")]
     assert stages.index((1, "improve")) < stages.index((1, "generate"))
     assert stages[-1] == (2, "evaluate")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import ExpectationsFailed, LakeError
-from pipelines.results.lineage import explain
+from pipelines.results.lineage import trace_lineage
 from pipelines.runs.rescore import moved_verdicts
 from schemas import REWARDS, SAMPLES, SELECTIONS
 from tests.factories import arrow
@@ -94,7 +94,7 @@ def test_the_new_verdicts_replace_the_old_ones_whose_version_stays_readable(run:
     ]
     assert json.loads(seals[1]["measures"])["verdict_correct"] == 3
     with run.open() as lake:
-        assert lake.sealed(REWARDS, 0, "score") == lake.unmade(REWARDS, 0)
+        assert lake.sealed(REWARDS, 0, "score") == lake.latest_snapshot(REWARDS, 0)
 
 
 def test_what_the_present_version_judged_is_not_judged_again(run: ScoredRun) -> None:
@@ -158,7 +158,7 @@ def _killed(*args: Any, **kwargs: Any) -> Any:
 def test_verdicts_that_break_an_expectation_replace_nothing(run: ScoredRun) -> None:
     before = run.reader.version("rewards")
     run.write_reward("def reward(solution, reference):\n    return None\n")
-    with pytest.raises(ExpectationsFailed, match="6 verdicts are errors"):
+    with pytest.raises(ExpectationsFailed, match="6 rows are error"):
         run.rescore()
     assert run.reader.version("rewards") == before
     assert verdicts(run) == BY_STRICT
@@ -208,23 +208,23 @@ def test_rows_that_would_enter_and_leave_the_training_set_are_named(
 def test_readers_show_a_training_row_with_the_verdict_that_selected_it(run: ScoredRun) -> None:
     run.keep("s0", "s4")
     run.write_reward(LENIENT)
-    run.judge_again()
+    run.score_again()
     assert verdicts(run, "training_rows") == {"s0": "correct", "s4": "correct"}
     assert verdicts(run, "selected_rewards") == BY_STRICT
     assert verdicts(run, "evaluated_rewards") == BY_LENIENT  # not evaluated yet
     assert verdicts(run, "sample_verdicts") == BY_LENIENT
 
 
-def test_explain_tells_both_verdicts_of_a_sample_that_was_judged_again(run: ScoredRun) -> None:
+def test_the_lineage_has_both_verdicts_of_a_rescored_sample(run: ScoredRun) -> None:
     run.keep("s0", "s4")
-    assert explain(run.reader, "s4").selected_on == []
+    assert trace_lineage(run.reader, "s4").selected_on == []
     run.write_reward(LENIENT)
-    run.judge_again()
-    story = explain(run.reader, "s4")
-    assert [reward["verdict"] for reward in story.rewards] == ["wrong"]
-    assert [reward["verdict"] for reward in story.selected_on] == ["correct"]
-    assert story.training_row is not None
-    score = [(s["attempt"], s["stage"]) for s in story.stages if s["stage"] == "score"]
+    run.score_again()
+    lineage = trace_lineage(run.reader, "s4")
+    assert [reward["verdict"] for reward in lineage.rewards] == ["wrong"]
+    assert [reward["verdict"] for reward in lineage.selected_on] == ["correct"]
+    assert lineage.training_row is not None
+    score = [(s["attempt"], s["stage"]) for s in lineage.stages if s["stage"] == "score"]
     assert score == [(1, "score"), (2, "score")]
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError
-from pipelines.runs.plan import loop_stages
-from pipelines.runs.stages_by_name import named_stages
+from pipelines.runs.stages_by_name import named_steps
+from pipelines.runs.steps import steps_of
 
 
 def config(num_iterations: int = 2, **problems: object) -> RunConfig:
@@ -21,17 +21,24 @@ def config(num_iterations: int = 2, **problems: object) -> RunConfig:
     )
 
 
+def named(names: str, iteration: int, config: RunConfig) -> list[tuple[int, str]]:
+    return [step.key for step in named_steps(names, iteration, config)]
+
+
 def test_names_without_an_iteration_are_of_the_one_that_is_given() -> None:
-    assert named_stages("generate", 2, config()) == [(2, "generate")]
-    named = named_stages("curate@1, evaluate,select@1", 0, config())
-    assert named == [(0, "evaluate"), (1, "select"), (1, "curate")]
+    assert named("generate", 2, config()) == [(2, "generate")]
+    assert named("curate@1, evaluate,select@1", 0, config()) == [
+        (0, "evaluate"),
+        (1, "select"),
+        (1, "curate"),
+    ]
 
 
 def test_any_order_of_names_is_the_loops() -> None:
-    stages = loop_stages(2)
+    stages = [step.key for step in steps_of(config())]
     shuffled = random.Random(0).sample(stages, len(stages))
     names = ",".join(f"{name}@{iteration}" for iteration, name in shuffled)
-    assert named_stages(names, 0, config()) == stages
+    assert named(names, 0, config()) == stages
 
 
 @pytest.mark.parametrize(
@@ -50,8 +57,8 @@ def test_a_stage_that_the_run_does_not_have_is_refused(
     names: str, iteration: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        named_stages(names, iteration, config())
+        named(names, iteration, config())
 
 
 def test_a_run_that_looks_for_contamination_has_that_stage() -> None:
-    assert named_stages("contamination", 0, config(contamination={})) == [(0, "contamination")]
+    assert named("contamination", 0, config(contamination={})) == [(0, "contamination")]

@@ -1,4 +1,4 @@
-"""What reaches a real MLflow store, and what happens without one."""
+"""What is logged to a real MLflow store, and what happens without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.errors import MachineError
-from pipelines.runs.tracking import MLflowTracker, SilentTracker, tracker_of
+from pipelines.runs.tracking import MLflowTracker, SilentTracker, SourceTable, tracker_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,10 @@ def config(folder: Path, uri: str | None = None, **settings: Any) -> RunConfig:
     )
 
 
-SOURCES = [("samples", "lake/samples", 4, "generate"), ("rewards", "lake/rewards", 7, "score")]
+SOURCES = [
+    SourceTable("samples", "lake/samples", 4, "generate"),
+    SourceTable("rewards", "lake/rewards", 7, "score"),
+]
 HISTORY = [
     {"epoch": 1, "loss": 0.9, "validation_reward": 0.1, "note": "text"},
     {"epoch": 2, "loss": 0.5, "validation_reward": 0.2, "note": "text"},
@@ -40,8 +43,9 @@ def client_of(run: RunConfig) -> MlflowClient:
     return MlflowClient(run.mlflow.tracking_uri)
 
 
-def tell(tracker: MLflowTracker, run: RunConfig) -> tuple[str, str]:
-    parent = tracker.start(run)
+def log_run(tracker: MLflowTracker) -> tuple[str, str]:
+    """Log two iterations; the ids of the run and of its last iteration's nested run."""
+    parent = tracker.start()
     for iteration in (0, 1):
         tracker.log_iteration(iteration, {"test/greedy_accuracy": 0.1 + iteration}, SOURCES, [])
     tracker.log_iteration(1, {"seconds/improve": 80.0}, [], HISTORY)
@@ -58,10 +62,10 @@ def quiet_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.mark.slow
-def test_a_run_is_a_parent_with_a_nested_run_an_iteration(quiet_folder: Path) -> None:
+def test_a_run_is_a_parent_with_one_nested_run_per_iteration(quiet_folder: Path) -> None:
     run = config(quiet_folder)
     tracker = MLflowTracker(run)
-    parent, child = tell(tracker, run)
+    parent, child = log_run(tracker)
     picture = quiet_folder / "accuracy.png"
     picture.write_bytes(b"png")
     tracker.log_table("samples", [{"problem": "2 + 2", "best": "4"}])
@@ -93,24 +97,24 @@ def test_a_run_is_a_parent_with_a_nested_run_an_iteration(quiet_folder: Path) ->
 def test_a_second_start_goes_on_in_the_same_runs(quiet_folder: Path) -> None:
     run = config(quiet_folder)
     first, second = MLflowTracker(run), MLflowTracker(run)
-    assert tell(first, run) == tell(second, run)
+    assert log_run(first) == log_run(second)
     second.finish()
     client = client_of(run)
     experiment = client.get_experiment_by_name("restem")
     assert len(client.search_runs([experiment.experiment_id])) == 3
-    parent, child = tell(first, run)
+    parent, child = log_run(first)
     assert len(client.get_metric_history(parent, "test/greedy_accuracy")) == 2
     assert len(client.get_metric_history(child, "improve/loss")) == 2
 
     other = config(quiet_folder, seed=1)
-    assert MLflowTracker(other).start(other) != first.start(run)
+    assert MLflowTracker(other).start() != first.start()
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_stops_the_start_with_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_server_stops_the_start_with_one_line(tmp_path: Path) -> None:
     run = config(tmp_path, "http://127.0.0.1:1")
     with pytest.raises(MachineError) as caught:
-        MLflowTracker(run).start(run)
+        MLflowTracker(run).start()
     text = str(caught.value)
     assert text.startswith("mlflow.tracking_uri: cannot use http://127.0.0.1:1: no server answers")
     assert "--set mlflow.enabled=false" in text
@@ -122,7 +126,7 @@ def test_a_store_that_fails_later_costs_a_warning_and_not_the_run(tmp_path: Path
     run = config(tmp_path)
     warnings: list[str] = []
     tracker = MLflowTracker(run, warnings.append)
-    tracker.start(run)
+    tracker.start()
     (tmp_path / "new" / "mlflow.db").write_bytes(b"this is no database" * 1000)
 
     tracker.log_iteration(0, {"test/greedy_accuracy": 0.1}, SOURCES, [])
@@ -132,12 +136,12 @@ def test_a_store_that_fails_later_costs_a_warning_and_not_the_run(tmp_path: Path
     assert all("the run goes on" in line and "\n" not in line for line in warnings)
 
 
-def test_no_tracker_is_asked_for(tmp_path: Path) -> None:
+def test_without_mlflow_nothing_is_logged(tmp_path: Path) -> None:
     run = config(tmp_path).model_copy(update={"mlflow": MLflowConfig(enabled=False)})
     tracker = tracker_of(run)
     assert isinstance(tracker, SilentTracker)
     tracker.warm_up()
-    tracker.start(run)
+    tracker.start()
     tracker.log_iteration(0, {}, [], [])
     tracker.finish()
     assert not list(tmp_path.iterdir())

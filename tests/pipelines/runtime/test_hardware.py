@@ -24,7 +24,7 @@ def cpuinfo(folder: Path, extra: str) -> Path:
     ("extra", "native"),
     [("avx512_bf16", True), ("amx_bf16 amx_tile", True), ("avx512_fp16", False)],
 )
-def test_bfloat16_is_native_where_the_processor_says_so(
+def test_bfloat16_is_native_with_the_processors_flag(
     tmp_path: Path, extra: str, native: bool
 ) -> None:
     found = hardware.processor(cpuinfo(tmp_path, extra))
@@ -34,7 +34,7 @@ def test_bfloat16_is_native_where_the_processor_says_so(
 
 
 @pytest.mark.parametrize(("extra", "dtype"), [("avx512_bf16", "bfloat16"), ("", "float32")])
-def test_auto_takes_the_processors_format_where_there_is_no_gpu(
+def test_auto_is_the_processors_format_without_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, dtype: str
 ) -> None:
     found = hardware.processor(cpuinfo(tmp_path, extra))
@@ -43,18 +43,18 @@ def test_auto_takes_the_processors_format_where_there_is_no_gpu(
     assert hardware.native_dtype("auto") == dtype
 
 
-def test_a_requested_format_is_taken_as_it_is() -> None:
+def test_a_requested_format_is_returned_as_it_is() -> None:
     assert hardware.native_dtype("float16") == "float16"
 
 
-def test_a_machine_that_tells_nothing_has_no_flags(tmp_path: Path) -> None:
+def test_a_machine_without_proc_files_has_no_flags(tmp_path: Path) -> None:
     found = hardware.processor(tmp_path / "none")
     assert found.flags == frozenset()
     assert found.cores >= 1
     assert hardware.memory_gib(tmp_path / "none", tmp_path) == 0
 
 
-def test_a_containers_limits_are_the_machines(tmp_path: Path) -> None:
+def test_a_containers_limits_are_respected(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("100000 100000\n")
     (tmp_path / "memory.max").write_text(f"{2 * 2**30}\n")
     meminfo = tmp_path / "meminfo"

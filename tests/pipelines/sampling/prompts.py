@@ -25,7 +25,7 @@ def prompt(prompt_id: str, **changes: Any) -> dict[str, Any]:
         "max_tokens": 8,
         "stop": ["\n"],
         "seed": 1000,
-        "num_shared_chars": 0,
+        "question": "?",
         "reference": "4",
         "text": f"What is 2 + 2? ({prompt_id})",
     }

@@ -7,31 +7,31 @@ from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_tab
 
 
 def ids(chunks: list[pa.Table]) -> list[list[str]]:
-    return [chunk["prompt_id"].to_pylist() for chunk in chunks]
+    return [[row["prompt_id"] for row in chunk.to_pylist()] for chunk in chunks]
 
 
-def test_chunks_hold_the_prompts_once_in_problem_order() -> None:
+def test_chunks_have_each_prompt_once_in_problem_order() -> None:
     prompts = prompt_table(*(prompt(name) for name in ("d", "a", "e", "c", "b")))
     assert ids(pending_chunks(prompts, committed_table(), 2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_prompts_with_committed_samples_are_not_asked_again() -> None:
+def test_prompts_with_committed_samples_are_left_out() -> None:
     prompts = prompt_table(*(prompt(name) for name in "abcd"))
     assert ids(pending_chunks(prompts, committed_table("b", "b", "d"), 10)) == [["a", "c"]]
     assert pending_chunks(prompts, committed_table(*"abcd"), 10) == []
 
 
-def test_the_prompts_of_a_problem_lie_together() -> None:
+def test_prompts_of_the_same_problem_are_together() -> None:
     prompts = prompt_table(
         prompt("z", problem_id="1"), prompt("m", problem_id="2"), prompt("a", problem_id="1")
     )
     assert ids(pending_chunks(prompts, committed_table(), 2)) == [["a", "z"], ["m"]]
 
 
-def test_rows_have_every_column_of_samples_but_the_partition() -> None:
+def test_rows_have_every_column_of_samples_but_the_partition_columns() -> None:
     chunk = prompt_table(prompt("a", seed=500), prompt("b", num_samples=1, seed=900))
-    draws = ScriptedSampler(lambda request, index: f"four {index}").draw(requests_of(chunk))
-    rows = sample_rows("policy", chunk, draws)
+    solutions = ScriptedSampler(lambda request, index: f"four {index}").draw(requests_of(chunk))
+    rows = sample_rows("policy", chunk, solutions)
     assert rows.column_names == [
         name for name in SAMPLES.column_names if name not in ("run_id", "iteration")
     ]

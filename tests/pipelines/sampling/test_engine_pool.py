@@ -16,7 +16,7 @@ def test_cpu_engines_share_the_cores_of_a_node() -> None:
     assert resources({"CPU": 2}, 2, EngineConfig(replicas=4)) == Resources(1, 0)
 
 
-def test_the_last_error_of_a_log_is_found_among_chatter(tmp_path: Path) -> None:
+def test_the_last_error_of_a_log_is_found_among_other_lines(tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
     assert last_error(log) is None
     old = "ValueError: of an earlier start\n"

@@ -23,17 +23,17 @@ def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
     ]
 
 
-def test_a_cpu_engine_gets_its_threads_and_a_gpu_engine_is_left_alone() -> None:
+def test_only_a_cpu_engine_gets_a_number_of_threads_and_preloads() -> None:
     assert process_environment(6)["OMP_NUM_THREADS"] == "6"
     assert not {"OMP_NUM_THREADS", "LD_PRELOAD"} & set(process_environment(None))
 
 
-def test_what_the_user_preloads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_preloaded_libraries_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "/opt/mine.so")
     assert process_environment(1)["LD_PRELOAD"].split(":")[0] == "/opt/mine.so"
 
 
-def test_optional_packages_are_hidden_only_inside_and_only_if_not_loaded(
+def test_optional_packages_are_hidden_inside_the_context_unless_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delitem(sys.modules, "sklearn", raising=False)

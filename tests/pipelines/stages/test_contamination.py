@@ -16,14 +16,12 @@ from pipelines.lake.lake import open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.runs.check_context import ExpectationGate
-from pipelines.runs.stages_by_name import run_named_stages
+from pipelines.runs.stages_by_name import named_steps, run_steps
 from pipelines.runtime.progress import SilentProgress
-from pipelines.stages.binding import Stages
 from pipelines.stages.contamination import contamination, counts, shared_text
 from schemas import CONTAMINATION, PROBLEMS
 from tests import factories
-from tests.pipelines.lake.test_materialize import Quiet
-from tests.pipelines.stages.test_score import no_ray
+from tests.doubles import FakeEngines, QuietListener
 from tests.real_data import REAL_DATA, needs_real_data
 
 if TYPE_CHECKING:
@@ -106,7 +104,7 @@ def test_punctuation_and_case_do_not_part_words_and_letters_of_any_script_count(
 def test_the_stage_has_the_tables_columns_and_costs_few_jobs(spark: SparkSession) -> None:
     rows = problems(spark, a=("train", run_of(0, 10)), b=("test", run_of(0, 10) + " more"))
     spark.sparkContext.setJobGroup("contamination", "contamination")
-    table = contamination().function(rows).toArrow()
+    table = contamination().function(None, rows).toArrow()
     jobs = len(spark.sparkContext.statusTracker().getJobIdsForGroup("contamination"))
     assert jobs <= 10
     assert set(table.column_names) == set(CONTAMINATION.column_names) - {"run_id", "iteration"}
@@ -147,16 +145,6 @@ def test_a_problem_counts_once_with_its_longest_run() -> None:
     ]
 
 
-class Engines:
-    """The tests' Spark session."""
-
-    def __init__(self, session: SparkSession) -> None:
-        self._session = session
-
-    def spark(self) -> SparkSession:
-        return self._session
-
-
 @pytest.mark.slow
 def test_a_run_keeps_its_hits_and_stops_on_a_training_problem_in_a_suite(
     spark: SparkSession, tmp_path: Path
@@ -194,11 +182,11 @@ def looked_for(spark: SparkSession, folder: Path, name: str, **limits: Any) -> s
             "lake": {"uri": str(folder / "lake")},
         }
     )
-    stages = Stages(config, SilentProgress(), lambda: spark, no_ray)
-    with open_lake(config, Engines(spark), ExpectationGate(config), Quiet()) as lake:
-        run_named_stages(lake, stages, [(0, "ingest")], 1)
+    engines, gate = FakeEngines(lambda: spark), ExpectationGate(config)
+    with open_lake(config, engines, gate, QuietListener(), SilentProgress()) as lake:
+        run_steps(lake, named_steps("ingest", 0, config))
         try:
-            run_named_stages(lake, stages, [(0, "contamination")], 1)
+            run_steps(lake, named_steps("contamination", 0, config))
         except ExpectationsFailed as error:
             return str(error)
     return ""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.config import CurateConfig
-from pipelines.stages.curate import assemble, select_samples
+from pipelines.config import CurateConfig, RunConfig
+from pipelines.stages.curate import curate
+from pipelines.stages.select_samples import select_samples
 from schemas import PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from tests import factories
+from tests.doubles import context
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,7 +47,7 @@ def tables(spark: SparkSession, draws: list[dict[str, Any]]) -> tuple[DataFrame,
 def select(
     samples: DataFrame, rewards: DataFrame, seed: int = 0, **settings: Any
 ) -> dict[str, dict[str, Any]]:
-    rows = select_samples(CurateConfig(**settings), seed).function(samples, rewards).collect()
+    rows = select_samples(samples, rewards, CurateConfig(**settings), seed).collect()
     assert len({row["sample_id"] for row in rows}) == len(rows)
     return {row["sample_id"]: row.asDict() for row in rows}
 
@@ -103,7 +105,7 @@ def test_only_samples_of_the_e_step_are_considered(spark: SparkSession) -> None:
 
 def test_the_columns_are_those_of_the_table(spark: SparkSession) -> None:
     samples, rewards = tables(spark, many())
-    found = select_samples(CurateConfig(max_rows=3), 0).function(samples, rewards)
+    found = select_samples(samples, rewards, CurateConfig(max_rows=3), 0)
     declared = SELECTIONS.spark_schema()
     assert [(c.name, c.dataType) for c in found.schema] == [
         (c.name, c.dataType) for c in declared if c.name not in ("run_id", "iteration")
@@ -168,14 +170,17 @@ def test_balance_takes_each_problem_in_turn_the_rarest_solved_first(spark: Spark
 
 def assembled(spark: SparkSession, **settings: Any) -> tuple[Any, set[str]]:
     samples, rewards = tables(spark, many())
-    config = CurateConfig(**settings)
-    selections = select_samples(config, 0).function(samples, rewards)
+    source = {"kind": "jsonl", "location": "x.jsonl"}
+    config = RunConfig.model_validate(
+        {"name": "r", "problems": {"sources": [source]}, "curate": settings}
+    )
+    selections = select_samples(samples, rewards, config.curate, 0)
     prompts = spark.createDataFrame(
         factories.arrow(
             PROMPTS, *[{"prompt_id": f"prompt of p{p}", "text": f"Q p{p}"} for p in range(6)]
         )
     )
-    table = assemble(config).function(selections, samples, prompts)
+    table = curate(config).function(context(), selections, samples, prompts)
     return table, {row["sample_id"] for row in selections.where("kept").collect()}
 
 

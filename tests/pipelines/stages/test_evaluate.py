@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.config import EvaluationConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.stages.evaluate import evaluate, evaluate_tallies, tallies_of
-from schemas import EVALUATIONS, PROBLEMS, PROMPTS, REWARDS, SAMPLES
+from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from tests import factories
+from tests.doubles import context
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -118,11 +119,13 @@ def test_stored_samples_become_rows_of_evaluations(spark: SparkSession) -> None:
         {"problem_id": p, "extracted": e, "verdict": v, "reward": float(v == "correct")}
         for p, _, _, e, v in draws
     ]
-    frame = evaluate(config(k=(1, 4)), "policy-7").function(
+    frame = evaluate(config(k=(1, 4))).function(
+        context(),
         spark.createDataFrame(factories.arrow(SAMPLES, *samples)).repartition(3),
         spark.createDataFrame(factories.arrow(REWARDS, *rewards)),
         spark.createDataFrame(factories.arrow(PROMPTS)),
         spark.createDataFrame(factories.arrow(PROBLEMS)),
+        spark.createDataFrame(factories.arrow(POLICIES, {"policy_id": "policy-7"})),
     )
     assert [(c.name, c.dataType) for c in frame.schema] == [
         (c.name, c.dataType)

@@ -15,31 +15,16 @@ import pytest
 
 from pipelines.config import RunConfig
 from pipelines.errors import InputError, StageFailed
-from pipelines.runtime.progress import SilentProgress
-from pipelines.sampling.sampler import Draw, Request, Sampler
+from pipelines.sampling.sampler import DrawnSolution, Request, Sampler
 from pipelines.sampling.scripted_sampler import ScriptedSampler
+from pipelines.sampling.vllm_sampler import VllmSampler
 from pipelines.stage import WrittenFile
-from pipelines.stages.generate import SamplerFactory, generate, vllm_sampler
-from pipelines.tuning.checkpoint import PolicyRef
+from pipelines.stages.generate import SamplerFactory, generate
+from tests.doubles import Rows, context, policies
 from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
 from tests.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A snapshot of rows in memory."""
-
-    rows: pa.Table
-    iteration: int = 1
-    version: int = 0
-
-    def arrow(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
-        return self.rows.select(columns) if columns else self.rows
-
-    def count(self, where: str | None = None) -> int:
-        return int(self.rows.num_rows)
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class FailingSampler:
     marks: Path
     inner: ScriptedSampler = field(default_factory=lambda: ScriptedSampler(lambda r, i: "fine"))
 
-    def draw(self, requests: list[Request]) -> list[list[Draw]]:
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         if len(list(self.marks.iterdir())) < self.times:
             (self.marks / os.urandom(8).hex()).touch()
             if self.how == "killed":
@@ -90,6 +75,10 @@ def ray_cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+def already_started() -> None:
+    """Ray is started by the module's fixture."""
 
 
 def config(folder: Path, **engine: Any) -> RunConfig:
@@ -119,19 +108,21 @@ def run(
     committed: pa.Table | None = None,
     **engine: Any,
 ) -> Outcome:
-    policy = PolicyRef("policy", checkpoint)
-    stage = generate(config(folder, **engine), policy, SilentProgress(), lambda: None, factory)
+    settings = config(folder, **engine)
+    given = context(settings.folder, start_ray=already_started)
     (folder / "files").mkdir(exist_ok=True)
     groups = list(
-        stage.function(
+        generate(settings, 0, factory).function(
+            given,
             Rows(prompts),
+            policies("policy", checkpoint),
             committed=Rows(committed_table() if committed is None else committed),
             writer=FolderWriter(folder / "files"),
         )
     )
     files = [pq.read_table(folder / "files" / file.path) for group in groups for file in group]
     rows = pa.concat_tables(files) if files else pa.table({})
-    return Outcome(groups, rows, stage.measures)
+    return Outcome(groups, rows, given.measures)
 
 
 def answer(request: Request, index: int) -> str:
@@ -147,7 +138,7 @@ def prompts(count: int) -> pa.Table:
 
 
 def sampled(rows: pa.Table) -> list[tuple[str, int]]:
-    return sorted(zip(rows["prompt_id"].to_pylist(), rows["index"].to_pylist(), strict=True))
+    return sorted((row["prompt_id"], row["index"]) for row in rows.to_pylist())
 
 
 def test_every_prompt_gets_its_samples_once_in_files_of_a_chunk(tmp_path: Path) -> None:
@@ -238,7 +229,7 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
 def marked_vllm(marks: Path, checkpoint: str, config: RunConfig) -> Sampler:
     """A vLLM engine that leaves a file named like its process."""
     (marks / str(os.getpid())).touch()
-    return vllm_sampler(checkpoint, config.model, config.engine)
+    return VllmSampler(checkpoint, config.model, config.engine)
 
 
 def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None:
@@ -247,15 +238,14 @@ def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None
     files.mkdir()
     checkpoint = str(build_tiny_model(tmp_path / "model"))
     settings = config(tmp_path, max_restarts=1, max_num_seqs=4)
-    stage = generate(
-        settings,
-        PolicyRef("policy", checkpoint),
-        SilentProgress(),
-        lambda: None,
-        partial(marked_vllm, marks, checkpoint, settings),
-    )
+    given = context(settings.folder, start_ray=already_started)
+    stage = generate(settings, 0, partial(marked_vllm, marks, checkpoint, settings))
     groups = stage.function(
-        Rows(prompts(40)), committed=Rows(committed_table()), writer=FolderWriter(files)
+        given,
+        Rows(prompts(40)),
+        policies("policy", checkpoint),
+        committed=Rows(committed_table()),
+        writer=FolderWriter(files),
     )
     written = [*next(groups)]
     (process,) = marks.iterdir()
@@ -263,4 +253,4 @@ def test_a_vllm_process_killed_while_drawing_is_replaced(tmp_path: Path) -> None
     written += [file for group in groups for file in group]
     rows = pa.concat_tables([pq.read_table(files / file.path) for file in written])
     assert sampled(rows) == sorted((f"p{n}", index) for n in range(40) for index in range(2))
-    assert len(list(marks.iterdir())) == stage.measures["engine_starts"] == 2
+    assert len(list(marks.iterdir())) == given.measures["engine_starts"] == 2

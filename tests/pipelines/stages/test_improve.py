@@ -9,10 +9,10 @@ import pytest
 
 from pipelines.config import RunConfig
 from pipelines.errors import StageFailed
-from pipelines.runtime.progress import SilentProgress
 from pipelines.stages.improve import improve
-from pipelines.tuning.checkpoint import PolicyRef, policy_id_of
+from pipelines.tuning.checkpoint import policy_id_of
 from schemas import POLICIES
+from tests.doubles import context, policies
 from tests.pipelines.tuning.rows import EVEN, FEW_SHOT, TRAIN_ROWS, VALIDATION
 from tests.tiny_model import build_tiny_model
 
@@ -42,10 +42,6 @@ class Rows:
         return len(self.rows)
 
 
-def no_ray() -> None:
-    raise AssertionError("torchrun needs no Ray")
-
-
 def config(**training: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
@@ -66,7 +62,6 @@ TRAINING_SET = Rows(
             "prompt": prompt,
             "solution": solution,
             "weight": weight,
-            "num_shared_chars": len(FEW_SHOT),
         }
         for prompt, solution, weight in TRAIN_ROWS
     ]
@@ -75,7 +70,7 @@ PROMPTS = Rows(
     [
         {
             "text": text,
-            "num_shared_chars": len(FEW_SHOT),
+            "question": text.removeprefix(FEW_SHOT),
             "reference": reference,
             "problem_id": text,
             "purpose": purpose,
@@ -90,21 +85,20 @@ PROMPTS = Rows(
 @pytest.mark.slow
 def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     start = build_tiny_model(tmp_path / "start")
-    base = PolicyRef(policy_id_of(start), str(start))
-    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress(), no_ray)
-    table = stage.function(TRAINING_SET, PROMPTS)
+    base, given = policy_id_of(start), context(tmp_path)
+    table = improve(config()).function(given, TRAINING_SET, PROMPTS, policies(base, str(start)))
     columns = [name for name in POLICIES.column_names if name not in {"run_id", "iteration"}]
     assert table.column_names == columns
     (row,) = table.to_pylist()
     checkpoint = Path(row["checkpoint_uri"])
-    assert row["policy_id"] == policy_id_of(checkpoint) != base.policy_id
-    assert row["started_from"] == base.policy_id
+    assert row["policy_id"] == policy_id_of(checkpoint) != base
+    assert row["started_from"] == base
     assert row["training_set_version"] == 7
     assert 1 <= row["epoch"] <= row["num_epochs"] <= 2
     history = json.loads(row["history"])
     assert history[row["epoch"] - 1]["validation_reward"] == row["validation_reward"]
-    assert stage.measures["labelled_tokens"] == history[0]["tokens"] > 0
-    assert stage.measures["examples_per_second"] > 0
+    assert given.measures["labelled_tokens"] == history[0]["tokens"] > 0
+    assert given.measures["examples_per_second"] > 0
 
 
 def test_ray_is_started_for_a_training_that_is_launched_there(tmp_path: Path) -> None:
@@ -114,18 +108,13 @@ def test_ray_is_started_for_a_training_that_is_launched_there(tmp_path: Path) ->
     def start_ray() -> None:
         raise Started
 
-    base = PolicyRef("base", "unused")
-    stage = improve(
-        config(launcher="ray"), tmp_path / "policy-1", base, SilentProgress(), start_ray
-    )
+    given = context(tmp_path, start_ray=start_ray)
     with pytest.raises(Started):
-        stage.function(TRAINING_SET, PROMPTS)
+        improve(config(launcher="ray")).function(given, TRAINING_SET, PROMPTS, policies())
 
 
 def test_an_empty_training_set_names_the_remedy(tmp_path: Path) -> None:
-    base = PolicyRef("base", "unused")
-    stage = improve(config(), tmp_path / "policy-1", base, SilentProgress(), no_ray)
     empty = Rows([])
     with pytest.raises(StageFailed, match=r"no solution was rewarded.*num_samples_per_problem"):
-        stage.function(empty, PROMPTS)
+        improve(config()).function(context(tmp_path), empty, PROMPTS, policies())
     assert not (tmp_path / "policy-1").exists()

@@ -11,6 +11,7 @@ from pipelines.config import RunConfig
 from pipelines.errors import InputError
 from pipelines.stages.ingest import ingest, problem_id
 from schemas import PROBLEMS
+from tests.doubles import context
 
 if TYPE_CHECKING:
     from pyspark.sql import Row, SparkSession
@@ -26,7 +27,7 @@ def source(path: Path, questions: list[str], **settings: Any) -> dict[str, Any]:
 
 def ingested(spark: SparkSession, seed: int = 0, **problems: Any) -> list[Row]:
     config = RunConfig.model_validate({"name": "r", "seed": seed, "problems": problems})
-    made: list[Row] = ingest(config, lambda: spark).function().collect()
+    made: list[Row] = ingest(config).function(context(spark=lambda: spark)).collect()
     return made
 
 

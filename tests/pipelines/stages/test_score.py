@@ -12,54 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipelines.stages.score as scoring
 from jobs.machine.sessions import ray_session
 from pipelines.config import ProblemsConfig, RayConfig, RewardConfig, RunConfig, SourceConfig
 from pipelines.errors import ConfigError, StageFailed
 from pipelines.rewards import math_answer
 from pipelines.rewards.verdict import Verdict
 from pipelines.runtime.progress import SilentProgress
+from pipelines.scoring import score_chunks
+from pipelines.scoring.score_chunks import Verifier, was_cut
 from pipelines.stage import WrittenFile
-from pipelines.stages.score import Verifier, score, was_cut
+from pipelines.stages.score import score
 from schemas import REWARDS
-
-FEW_SHOT = "Question 1 + 1\n2\n\n"
+from tests.doubles import FolderWriter, Rows, context, unused
 
 SAMPLES = "python:tests.pipelines.rewards.sample_rewards"
-
-
-@dataclass
-class Rows:
-    """A snapshot that holds its rows."""
-
-    table: pa.Table
-    iteration: int = 1
-    version: int = 0
-
-    def arrow(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
-        assert where is None
-        return self.table.select(columns) if columns else self.table
-
-    def count(self, where: str | None = None) -> int:
-        return self.arrow(None, where).num_rows
-
-
-@dataclass
-class Folder:
-    """A writer of Parquet files into a folder."""
-
-    path: str
-
-    def write(self, rows: pa.Table) -> WrittenFile:
-        name = f"{rows['sample_id'][0].as_py()}.parquet"
-        pq.write_table(rows, Path(self.path) / name)
-        size = (Path(self.path) / name).stat().st_size
-        return WrittenFile(name, size, rows.num_rows, "{}")
-
-    def read(self, files: list[WrittenFile]) -> list[dict[str, Any]]:
-        tables = [pq.read_table(Path(self.path) / file.path) for file in files]
-        rows = [row for table in tables for row in table.to_pylist()]
-        return sorted(rows, key=lambda row: row["sample_id"])
 
 
 @dataclass
@@ -103,8 +69,7 @@ def prompts(**references: str) -> Rows:
             {
                 "prompt_id": list(references),
                 "reference": list(references.values()),
-                "text": [f"{FEW_SHOT}Question {prompt}" for prompt in references],
-                "num_shared_chars": [len(FEW_SHOT)] * len(references),
+                "question": [f"Question {prompt}" for prompt in references],
             }
         )
     )
@@ -121,25 +86,21 @@ def committed(sample_ids: list[str], verifier: str = "math_answer") -> Rows:
     )
 
 
-def no_ray() -> None:
-    raise AssertionError("so few samples need no Ray")
-
-
 def run(
     stage_config: RunConfig,
     drawn: Rows,
     asked: Rows,
     done: Rows,
     folder: Path,
-    start_ray: Callable[[], None] = no_ray,
+    start_ray: Callable[[], None] = unused,
 ) -> tuple[list[dict[str, Any]], dict[str, float], list[str]]:
-    writer, heard = Folder(str(folder)), Heard()
-    stage = score(stage_config, heard, start_ray)
-    groups: Iterator[list[WrittenFile]] = stage.function(
-        drawn, asked, committed=done, writer=writer
+    writer, heard = FolderWriter(folder), Heard()
+    given = context(folder, start_ray=start_ray, progress=heard)
+    groups: Iterator[list[WrittenFile]] = score(stage_config, 1).function(
+        given, drawn, asked, committed=done, writer=writer
     )
     files = [file for group in groups for file in group]
-    return writer.read(files), stage.measures, heard.lines
+    return writer.read(files), given.measures, heard.lines
 
 
 def test_every_sample_gets_the_verdict_of_its_own_reference(tmp_path: Path) -> None:
@@ -161,15 +122,12 @@ def test_every_sample_gets_the_verdict_of_its_own_reference(tmp_path: Path) -> N
 
 
 def test_an_answer_that_repeats_its_question_is_wrong(tmp_path: Path) -> None:
-    # The exemplars before the question may hold any formula: only the question counts.
-    shared = "Factor $x^2+2x+1$.\n$(x+1)^2$\n\n"
     asked = Rows(
         pa.table(
             {
                 "prompt_id": ["expand", "other"],
                 "reference": ["x^2+2x+1", "x^2+2x+1"],
-                "text": [f"{shared}Expand $(x+1)^2$.\n", f"{shared}Square $x+1$.\n"],
-                "num_shared_chars": [len(shared)] * 2,
+                "question": ["Expand $(x+1)^2$.", "Square $x+1$."],
             }
         )
     )
@@ -247,19 +205,24 @@ def test_a_users_reward_is_real_valued_and_its_failures_are_told(tmp_path: Path)
     assert measures["checker_failures"] == 1
 
 
-def test_a_reward_that_is_not_there_is_refused_before_anything_is_scored() -> None:
+def test_a_missing_reward_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    drawn, asked = samples(("a", "1")), prompts(a="1")
     with pytest.raises(ConfigError, match=r"reward\.function must be math_answer"):
-        score(config(function="maths"), SilentProgress(), no_ray)
+        run(config(function="maths"), drawn, asked, committed([]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_chunks_are_handed_over_as_they_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 3)
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 3)
     drawn = samples(*[("a", f"\\boxed{{{n}}}") for n in range(8)])
-    stage = score(config(), SilentProgress(), no_ray)
-    groups = stage.function(
-        drawn, prompts(a="1"), committed=committed([]), writer=Folder(str(tmp_path))
+    groups = score(config(), 1).function(
+        context(tmp_path),
+        drawn,
+        prompts(a="1"),
+        committed=committed([]),
+        writer=FolderWriter(tmp_path),
     )
     assert [file.num_rows for file in next(groups)] == [3]
     assert len(list(tmp_path.iterdir())) == 1
@@ -280,8 +243,8 @@ def test_ray_data_gives_the_verdicts_that_the_driver_gives(
     there.mkdir()
     asked, done = prompts(a="3"), committed([])
     expected, _, _ = run(config(), drawn, asked, done, here)
-    monkeypatch.setattr(scoring, "LOCAL_SAMPLES", 100)
-    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 64)
+    monkeypatch.setattr(score_chunks, "LOCAL_SAMPLES", 100)
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 64)
     ends = config(function="python:tests.pipelines.rewards.workers.ends_its_worker:reward")
     with ExitStack() as stack:
         session = ray_session(RayConfig(num_cpus=2, object_store_mb=100))
@@ -303,7 +266,7 @@ def test_ray_data_gives_the_verdicts_that_the_driver_gives(
 def test_equal_solutions_of_different_chunks_are_judged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 4)
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 4)
     drawn = samples(*[("a", text) for text in ("pid", "pid again") for _ in range(5)])
     reward = config(function=f"{SAMPLES}:obeys")
     rows, measures, _ = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
@@ -323,7 +286,7 @@ def test_the_answer_of_differently_worded_solutions_is_examined_once(tmp_path: P
 def test_a_failure_of_the_checker_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 1)
     drawn = samples(("a", "raise no luck"), ("a", "raise no luck"), ("a", "raise again"))
     reward = config(function=f"{SAMPLES}:obeys")
     _, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
@@ -336,7 +299,7 @@ def test_a_failure_of_the_checker_is_told_once(
 def test_no_more_failures_are_told_than_people_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 1)
     drawn = samples(*[("a", f"raise {number}") for number in range(12)])
     reward = config(function=f"{SAMPLES}:obeys")
     rows, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)

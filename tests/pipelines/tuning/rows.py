@@ -1,4 +1,4 @@
-"""Rows and jobs that the tests of fine-tuning share."""
+"""Rows and jobs for the tests of fine-tuning."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
 from pipelines.tuning.job import FineTuneJob
+from pipelines.tuning.packing import TrainingRow
 
 FEW_SHOT = "Question: 1 + 1\nAnswer: 2\n\n"
 PROBLEMS = [f"{FEW_SHOT}Question: {a} + {a * 7 % 23}\nAnswer:" for a in range(1, 22)]
 TRAIN_ROWS = [
-    (prompt, f" {'an' * (i % 4)}{i * 3}. The answer is {i}", 1.0 + i % 3)
+    TrainingRow(prompt, f" {'an' * (i % 4)}{i * 3}. The answer is {i}", 1.0 + i % 3)
     for i, prompt in enumerate(PROBLEMS)
 ]
-"""21 rows of several lengths and weights: batches of 8 leave a short one."""
+"""21 rows of several lengths and weights; with batches of 8, the last batch is short."""
 VALIDATION = [(f"{FEW_SHOT}Question: {a} - 1\nAnswer:", str(a - 1)) for a in (3, 14, 25, 7, 9)]
 
 
@@ -32,21 +33,18 @@ def write_job(folder: Path, start: Path, validation: bool = False, **changes: An
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("prompt", "solution", "weight")
-    train = pa.table(dict(zip(names, zip(*TRAIN_ROWS, strict=True), strict=True)))
+    train = pa.Table.from_pylist([row._asdict() for row in TRAIN_ROWS])
     pq.write_table(train, folder / "train.parquet")
-    texts, references = zip(*VALIDATION, strict=True)
-    pq.write_table(
-        pa.table(
-            {
-                "text": texts,
-                "reference": references,
-                "num_shared_chars": [len(FEW_SHOT)] * len(texts),
-                "problem_id": references,
-            }
-        ),
-        folder / "validation.parquet",
-    )
+    prompts = [
+        {
+            "text": text,
+            "reference": reference,
+            "question": text.removeprefix(FEW_SHOT),
+            "problem_id": reference,
+        }
+        for text, reference in VALIDATION
+    ]
+    pq.write_table(pa.Table.from_pylist(prompts), folder / "validation.parquet")
     settings: dict[str, Any] = {
         "start": str(start),
         "start_policy_id": "base",

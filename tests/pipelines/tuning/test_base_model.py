@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipelines.config import EMBEDDED_MODEL, ModelConfig
 from pipelines.errors import InputError
-from pipelines.runtime.cache import cache_folder, made_at_once
 from pipelines.tuning import base_model
 from pipelines.tuning.base_model import embedded_checkpoint, resolve_base_model
 from tests.tiny_model import build_tiny_model
@@ -22,41 +21,11 @@ def refusal(base_model: str) -> str:
     return str(caught.value)
 
 
-def test_the_cache_is_where_restem_cache_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RESTEM_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("RESTEM_CACHE")
-    assert cache_folder().name == ".cache"
-
-
-def test_a_folder_that_fails_while_it_is_filled_is_not_there(tmp_path: Path) -> None:
-    def fail() -> None:
-        with made_at_once(tmp_path / "made") as filling:
-            (filling / "half").touch()
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_first_of_two_makers_wins(tmp_path: Path) -> None:
-    folder = tmp_path / "made"
-    with made_at_once(folder) as slow:
-        (slow / "slow").touch()
-        with made_at_once(folder) as quick:
-            (quick / "quick").touch()
-    assert [path.name for path in folder.iterdir()] == ["quick"]
-    assert list(tmp_path.iterdir()) == [folder]
-
-
 def test_another_embedded_model_is_refused() -> None:
     assert EMBEDDED_MODEL in refusal("embedded:other")
 
 
-def test_a_folder_must_be_there_with_a_config_and_weights(tmp_path: Path) -> None:
+def test_a_folder_must_exist_and_have_a_config_and_weights(tmp_path: Path) -> None:
     assert "no folder" in refusal(str(tmp_path / "none"))
     assert "has no config.json" in refusal(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
@@ -72,13 +41,13 @@ def test_a_name_that_is_no_hub_id_is_refused_in_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_checkpoint_folder_is_used_as_it_is(tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "model")
     assert resolve_base_model(ModelConfig(base_model=str(folder))) == folder
 
 
 @pytest.mark.slow
-def test_the_embedded_model_becomes_an_ordinary_checkpoint_once(
+def test_the_embedded_model_is_made_an_ordinary_checkpoint_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RESTEM_CACHE", str(tmp_path))
@@ -94,13 +63,16 @@ def test_the_embedded_model_becomes_an_ordinary_checkpoint_once(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     inputs = tokenizer("The capital of France is", return_tensors="pt")
     answer = model.generate(**inputs, max_new_tokens=3, do_sample=False)
     assert "Paris" in tokenizer.decode(answer[0])
 
 
-def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTEM_CACHE", str(tmp_path))
     monkeypatch.setattr(base_model, "_PACKAGE", "no_such_package_here")
     with pytest.raises(InputError, match="run 'make setup'"):
-        base_model._embedded_gguf()
+        embedded_checkpoint()

@@ -1,12 +1,12 @@
 import pytest
 
 from pipelines.tuning.batches import global_batches, learning_rate, worker_passes
-from pipelines.tuning.packing import Row
+from pipelines.tuning.packing import PackedRow
 
-ROWS = [Row(tokens=tuple(range(2 + i % 7)), num_prompt=1, weight=float(i)) for i in range(21)]
+ROWS = [PackedRow(tokens=tuple(range(2 + i % 7)), num_prompt=1, weight=float(i)) for i in range(21)]
 
 
-def test_every_row_is_trained_on_once_an_epoch() -> None:
+def test_every_row_is_trained_on_once_per_epoch() -> None:
     batches = global_batches(ROWS, 8, seed=1, epoch=1)
     assert [len(batch) for batch in batches] == [8, 8, 5]
     assert sorted(row.weight for batch in batches for row in batch) == [float(i) for i in range(21)]

@@ -3,20 +3,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.config import ImproveConfig
-from pipelines.tuning.fine_tune import train
 from pipelines.tuning.job import EpochRecord, FineTuneJob, FineTuneResult, finished_result
-from pipelines.tuning.progress_file import Reporter
-from pipelines.tuning.workers import Workers
+from pipelines.tuning.progress_file import ProgressWriter
 from tests.pipelines.tuning.rows import VALIDATION, last_character_is_even, write_job
 from tests.tiny_model import build_tiny_model
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipelines.tuning.fine_tune import Score
+
 pytestmark = pytest.mark.slow
-ALONE = Workers(rank=0, world_size=1, device="cpu")
-SILENT = Reporter(None)
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +26,31 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def score_even(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
+def score_even(pairs: Sequence[tuple[str, str]], questions: Sequence[str]) -> list[float]:
     return [last_character_is_even(*pair) for pair in pairs]
 
 
-class Falling:
-    """Rewards that a list dictates, one an epoch; raises when it is used up."""
+class ListedRewards:
+    """Gives each epoch the next reward of a list; raises at the end of the list."""
 
     def __init__(self, *rewards: float) -> None:
         self.rewards = list(rewards)
 
-    def __call__(self, pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
+    def __call__(self, pairs: Sequence[tuple[str, str]], questions: Sequence[str]) -> list[float]:
         if not self.rewards:
             raise KeyboardInterrupt
         return [self.rewards.pop(0)] * len(pairs)
 
 
-def run(job: FineTuneJob, score: object = score_even) -> FineTuneResult:
-    assert callable(score)
-    return train(job, ALONE, SILENT, score)
+def run(job: FineTuneJob, score: Score = score_even) -> FineTuneResult:
+    # Imported here, because they import torch.
+    from pipelines.tuning.fine_tune import train
+    from pipelines.tuning.workers import Workers
+
+    return train(job, Workers(0, 1, "cpu"), ProgressWriter(None), score)
 
 
-def weights(folder: Path) -> dict[str, object]:
+def weights(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     return dict(load_file(folder / "model.safetensors"))
@@ -91,7 +96,7 @@ def test_the_unit_of_the_weights_does_not_matter(start: Path, tmp_path: Path) ->
     assert ten == pytest.approx(one, rel=1e-5)
 
 
-def test_passes_of_another_size_give_the_same_curve(start: Path, tmp_path: Path) -> None:
+def test_the_size_of_passes_does_not_change_the_curve(start: Path, tmp_path: Path) -> None:
     job = write_job(tmp_path / "three", start)
     whole = job.training.model_copy(update={"rows_per_pass": 8})
     other = write_job(tmp_path / "eight", start, training=whole)
@@ -99,12 +104,10 @@ def test_passes_of_another_size_give_the_same_curve(start: Path, tmp_path: Path)
         assert a.step_losses == pytest.approx(b.step_losses, abs=1e-4)
 
 
-def test_the_epoch_kept_is_the_best_on_validation_and_only_it_stays(
-    start: Path, tmp_path: Path
-) -> None:
+def test_only_the_best_epoch_on_validation_is_kept(start: Path, tmp_path: Path) -> None:
     improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=5, patience=2)
     job = write_job(tmp_path, start, validation=True, improve=improve)
-    result = run(job, Falling(0.2, 0.6, 0.4, 0.6, 0.9))
+    result = run(job, ListedRewards(0.2, 0.6, 0.4, 0.6, 0.9))
     assert (result.epoch, result.num_epochs, result.validation_reward) == (2, 4, 0.6)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"train.parquet", "validation.parquet", "epoch-2", "result.json"}
@@ -112,21 +115,23 @@ def test_the_epoch_kept_is_the_best_on_validation_and_only_it_stays(
 
 def test_keep_last_hands_on_the_last_epoch(start: Path, tmp_path: Path) -> None:
     improve = ImproveConfig(batch_size=8, max_epochs=3, patience=2, keep="last")
-    result = run(write_job(tmp_path, start, True, improve=improve), Falling(0.6, 0.5, 0.4))
+    result = run(write_job(tmp_path, start, True, improve=improve), ListedRewards(0.6, 0.5, 0.4))
     assert (result.epoch, result.validation_reward) == (3, 0.4)
     assert result.checkpoint.is_dir()
 
 
-def test_a_job_that_was_cut_off_goes_on_after_its_last_epoch(start: Path, tmp_path: Path) -> None:
+def test_an_interrupted_job_resumes_after_its_last_epoch(start: Path, tmp_path: Path) -> None:
     import torch
 
     improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=3, patience=3)
-    whole = run(write_job(tmp_path / "whole", start, True, improve=improve), Falling(0.1, 0.2, 0.3))
+    whole = run(
+        write_job(tmp_path / "whole", start, True, improve=improve), ListedRewards(0.1, 0.2, 0.3)
+    )
     job = write_job(tmp_path / "cut", start, True, improve=improve)
     with pytest.raises(KeyboardInterrupt):
-        run(job, Falling(0.1))
+        run(job, ListedRewards(0.1))
     assert finished_result(job) is None
-    resumed = run(job, Falling(0.2, 0.3))
+    resumed = run(job, ListedRewards(0.2, 0.3))
     assert without_times(resumed.history) == without_times(whole.history)
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
@@ -134,16 +139,16 @@ def test_a_job_that_was_cut_off_goes_on_after_its_last_epoch(start: Path, tmp_pa
     assert not (job.folder / "state.pt").exists()
 
 
-def test_another_jobs_state_is_not_continued(start: Path, tmp_path: Path) -> None:
+def test_another_jobs_state_is_not_resumed(start: Path, tmp_path: Path) -> None:
     improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=2, patience=2)
     job = write_job(tmp_path, start, True, improve=improve)
     with pytest.raises(KeyboardInterrupt):
-        run(job, Falling(0.1))
+        run(job, ListedRewards(0.1))
     other = write_job(tmp_path, start, True, improve=improve, seed=99)
-    assert run(other, Falling(0.4, 0.3)).num_epochs == 2
+    assert run(other, ListedRewards(0.4, 0.3)).num_epochs == 2
 
 
-def test_a_half_written_state_starts_the_job_again(start: Path, tmp_path: Path) -> None:
+def test_a_half_written_state_is_ignored(start: Path, tmp_path: Path) -> None:
     job = write_job(tmp_path, start)
     (tmp_path / "state.pt").write_bytes(b"half of a state")
     assert run(job).num_epochs == 2
@@ -152,7 +157,7 @@ def test_a_half_written_state_starts_the_job_again(start: Path, tmp_path: Path) 
 def test_validation_reward_is_the_mean_over_its_problems(start: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
 
-    def score(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
+    def score(pairs: Sequence[tuple[str, str]], questions: Sequence[str]) -> list[float]:
         seen.extend(pairs)
         return [float(index == 0) for index in range(len(pairs))]
 
@@ -161,18 +166,16 @@ def test_validation_reward_is_the_mean_over_its_problems(start: Path, tmp_path: 
     assert [answer for _, answer in seen[: len(VALIDATION)]] == [answer for _, answer in VALIDATION]
 
 
-def test_the_policy_judged_on_validation_is_the_one_that_is_handed_on(
-    start: Path, tmp_path: Path
-) -> None:
+def test_the_policy_scored_on_validation_is_the_one_handed_on(start: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from pipelines.tuning.greedy import GreedySettings, greedy_solutions
 
-    judged: list[list[str]] = []
+    scored: list[list[str]] = []
 
-    def score(pairs: Sequence[tuple[str, str]], asked: Sequence[str]) -> list[float]:
-        judged.append([solution for solution, _ in pairs])
+    def score(pairs: Sequence[tuple[str, str]], questions: Sequence[str]) -> list[float]:
+        scored.append([solution for solution, _ in pairs])
         return [0.5] * len(pairs)
 
     improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=1)
@@ -183,21 +186,21 @@ def test_the_policy_judged_on_validation_is_the_one_that_is_handed_on(
     tokenizer = AutoTokenizer.from_pretrained(result.checkpoint)
     settings = GreedySettings(job.stop, job.max_tokens)
     questions = [question for question, _ in VALIDATION]
-    assert judged == [greedy_solutions(stored, tokenizer, questions, settings)]
+    assert scored == [greedy_solutions(stored, tokenizer, questions, settings)]
 
 
-def test_judging_a_policy_leaves_the_trained_weights_as_they_are(start: Path) -> None:
+def test_rounded_weights_are_restored(start: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from pipelines.tuning.checkpoint import stored_as
+    from pipelines.tuning.checkpoint import rounded_weights
 
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     with torch.no_grad():
         for weight in model.parameters():
-            weight += 1e-5
+            weight.add_(1e-5)
     exact = [weight.clone() for weight in model.parameters()]
-    with stored_as(model, torch.bfloat16):
+    with rounded_weights(model, torch.bfloat16):
         rounded = [weight.clone() for weight in model.parameters()]
     for weight, before, inside in zip(model.parameters(), exact, rounded, strict=True):
         assert torch.equal(weight, before)

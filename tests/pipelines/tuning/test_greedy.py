@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.tuning.greedy import GreedySettings, greedy_solutions
 from tests.pipelines.tuning.rows import PROBLEMS
 from tests.tiny_model import build_tiny_model
 
@@ -25,8 +24,15 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
+def greedy(loaded: Loaded, prompts: list[str], stop: tuple[str, ...], max_tokens: int) -> list[str]:
+    # Imported here, because it imports torch.
+    from pipelines.tuning.greedy import GreedySettings, greedy_solutions
+
+    return greedy_solutions(*loaded, prompts, GreedySettings(stop, max_tokens))
+
+
 def one_by_one(loaded: Loaded, prompt: str, max_tokens: int) -> str:
-    """Greedy decoding with neither cache nor batch."""
+    """Greedy decoding without cache or batch."""
     import torch
 
     model, tokenizer = loaded
@@ -40,18 +46,18 @@ def one_by_one(loaded: Loaded, prompt: str, max_tokens: int) -> str:
 
 @pytest.mark.parametrize("prompts", [PROBLEMS, ["a", "Question", "xyz " * 9]])
 def test_solutions_are_those_of_plain_greedy_decoding(loaded: Loaded, prompts: list[str]) -> None:
-    found = greedy_solutions(*loaded, prompts, GreedySettings((), 20))
+    found = greedy(loaded, prompts, (), 20)
     assert found == [one_by_one(loaded, prompt, 20) for prompt in prompts]
     assert len(set(found)) > 1
 
 
 def test_a_solution_ends_before_its_stop_string(loaded: Loaded) -> None:
-    whole = greedy_solutions(*loaded, PROBLEMS, GreedySettings((), 20))
+    whole = greedy(loaded, PROBLEMS, (), 20)
     stop = whole[0][7:9]
-    cut = greedy_solutions(*loaded, PROBLEMS, GreedySettings((stop,), 20))
+    cut = greedy(loaded, PROBLEMS, (stop,), 20)
     assert cut == [text.split(stop)[0] for text in whole]
     assert len(cut[0]) < len(whole[0])
 
 
-def test_no_prompts_have_no_solutions(loaded: Loaded) -> None:
-    assert greedy_solutions(*loaded, [], GreedySettings((), 5)) == []
+def test_no_prompts_give_no_solutions(loaded: Loaded) -> None:
+    assert greedy(loaded, [], (), 5) == []

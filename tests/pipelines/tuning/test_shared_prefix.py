@@ -1,13 +1,12 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.tuning import shared_prefix
 from pipelines.tuning.packing import PackedRows, pack
-from pipelines.tuning.shared_prefix import check_supported, weighted_nll
 from tests.pipelines.tuning.rows import TRAIN_ROWS
 from tests.tiny_model import build_tiny_model, tiny_tokenizer
 
@@ -28,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
 
 
 def plain_nll(model: PreTrainedModel, packed: PackedRows) -> Tensor:
-    """The same loss the ordinary way: whole rows, padded, all logits."""
+    """The same loss from whole padded rows and all logits."""
     import torch
 
     sequences = [packed.prefix + row.tokens for row in packed.rows]
@@ -46,11 +45,18 @@ def plain_nll(model: PreTrainedModel, packed: PackedRows) -> Tensor:
 def gradients(model: PreTrainedModel, loss: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
     loss.backward()
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    found = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        found[name] = parameter.grad.clone()
+    return found
 
 
 def assert_equal_to_plain(model: PreTrainedModel, packed: PackedRows) -> None:
+    # Imported here and below, because it imports torch.
     import torch
+
+    from pipelines.tuning.shared_prefix import weighted_nll
 
     num_labels = sum(row.num_labels for row in packed.rows)
     plain = plain_nll(model, packed) / num_labels
@@ -66,8 +72,8 @@ def assert_equal_to_plain(model: PreTrainedModel, packed: PackedRows) -> None:
 def test_loss_and_gradient_are_those_of_plain_padded_rows(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    # Both ways of attending to the prefix: the fused kernel, and apart from the row's own tokens.
-    monkeypatch.setattr(shared_prefix, "SCORES_LIMIT", limit)
+    # Both ways of attending to the prefix: the fused kernel and split attention.
+    monkeypatch.setattr("pipelines.tuning.shared_prefix.SCORES_LIMIT", limit)
     packed = pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512)
     assert len(packed.prefix) > 20
     assert len({len(row.tokens) for row in packed.rows}) > 3
@@ -75,24 +81,21 @@ def test_loss_and_gradient_are_those_of_plain_padded_rows(
 
 
 def test_rows_without_a_shared_prefix_have_the_plain_loss_too(model: PreTrainedModel) -> None:
-    rows = [
-        (f"{chr(97 + i)}{prompt}", solution, w)
-        for i, (prompt, solution, w) in enumerate(TRAIN_ROWS)
-    ]
+    rows = [row._replace(prompt=f"{chr(97 + i)}{row.prompt}") for i, row in enumerate(TRAIN_ROWS)]
     packed = pack(tiny_tokenizer(), rows, ["\n"], 512)
     assert packed.prefix == ()
     assert_equal_to_plain(model, packed)
 
 
-def test_logits_in_chunks_change_nothing(
+def test_logits_in_chunks_give_the_plain_loss(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_prefix, "LOGITS_CHUNK", 50)
+    monkeypatch.setattr("pipelines.tuning.shared_prefix.LOGITS_CHUNK", 50)
     assert_equal_to_plain(model, pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512))
 
 
 def test_a_model_that_shapes_its_logits_is_refused(model: PreTrainedModel) -> None:
-    from copy import deepcopy
+    from pipelines.tuning.shared_prefix import check_supported
 
     other = deepcopy(model)
     other.config.final_logit_softcapping = 30.0
@@ -101,7 +104,7 @@ def test_a_model_that_shapes_its_logits_is_refused(model: PreTrainedModel) -> No
 
 
 def test_a_window_shorter_than_the_rows_is_refused(model: PreTrainedModel) -> None:
-    from copy import deepcopy
+    from pipelines.tuning.shared_prefix import check_supported
 
     other = deepcopy(model)
     check_supported(other, 128)

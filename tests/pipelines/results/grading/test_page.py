@@ -1,4 +1,4 @@
-"""The page that graders read: nothing is fetched, nothing a model wrote is obeyed or hidden."""
+"""The page that graders read: nothing is fetched, nothing a model wrote is executed or hidden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.results.grading.exam import Exam, Question, Solution
+from pipelines.results.grading.exam import Exam, ExamQuestion, Solution
 from pipelines.results.grading.page import page, write_page
 from pipelines.results.grading.sheet import guarded, read_sheet, sheet_rows, unguarded, write_sheet
 
@@ -23,7 +23,7 @@ HOSTILE = (
 
 def exam(*solutions: str, rubric: str = "", problem: str = "What is $1 < 2$?") -> Exam:
     drawn = tuple(Solution(f"sample-{n}", "policy", text) for n, text in enumerate(solutions))
-    return Exam("run", 1, "exam", "greedy", (Question("p", problem, rubric, 2.5, drawn),))
+    return Exam("run", 1, "exam", "greedy", (ExamQuestion("p", problem, rubric, 2.5, drawn),))
 
 
 class Seen(HTMLParser):
@@ -68,7 +68,7 @@ def test_the_page_names_no_address_and_loads_nothing() -> None:
     assert "@import" not in page(exam("4"))
 
 
-def test_what_a_model_wrote_is_shown_and_never_obeyed() -> None:
+def test_what_a_model_wrote_is_shown_and_never_executed() -> None:
     made = seen(exam(HOSTILE, rubric=HOSTILE, problem=HOSTILE))
     tags = [tag for tag, _ in made.tags]
     assert tags.count("script") == 2
@@ -79,7 +79,7 @@ def test_what_a_model_wrote_is_shown_and_never_obeyed() -> None:
     assert embedded(exam(HOSTILE))["rows"][0]["solution"] == HOSTILE
 
 
-def test_formulas_are_set_apart_as_their_source_and_prices_are_not() -> None:
+def test_formulas_are_marked_and_prices_are_not() -> None:
     text = r"Let $x_1 < 2$ and \[\frac{1}{2}\]. It costs \$5." + "\nThen $$a$$ of \\(b\\), $7 more"
     source = page(exam(text))
     codes = re.findall(r"<code>(.*?)</code>", source)

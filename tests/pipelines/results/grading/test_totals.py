@@ -1,4 +1,4 @@
-"""What marks come to, from literal marks."""
+"""Totals of literal marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mark(problem: str, points: float, grader: str = "ada", **more: Any) -> dict[
     return {**row, "max_points": 4.0, **more}
 
 
-def test_points_are_summed_and_shared_out_over_what_could_be_had() -> None:
+def test_points_are_summed_and_divided_by_the_maximum() -> None:
     found = totals([mark("a", 4), mark("b", 1), mark("c", 0, max_points=2.0)], 200, SEED)
     assert (found["graded_points"].value, found["graded_points"].n) == (5.0, 3)
     assert found["graded_share"].value == 0.5
@@ -32,7 +32,7 @@ def test_a_problems_mark_is_the_mean_over_graders_and_solutions() -> None:
     assert found["grader_disagreement"].value == pytest.approx((0.5 + 0) / 2 / 2)
 
 
-def test_disagreement_is_over_what_two_or_more_have_marked() -> None:
+def test_disagreement_is_over_solutions_with_two_or_more_graders() -> None:
     marks = [mark("a", 4), mark("a", 2, "bob"), mark("a", 3, "eve"), mark("b", 1)]
     found = totals(marks, 200, SEED)["grader_disagreement"]
     assert (found.value, found.n) == (0.5, 1)
@@ -50,7 +50,7 @@ def test_the_interval_is_over_problems_and_holds_the_value() -> None:
 
 
 @pytest.mark.parametrize("points", [0.1, 1 / 3, 0.7])
-def test_equal_marks_leave_no_doubt_and_no_rounding_outside_it(points: float) -> None:
+def test_equal_marks_have_an_interval_without_width_that_holds_the_value(points: float) -> None:
     found = totals([mark(f"p{n}", points) for n in range(33)], 100, SEED)
     for each in found.values():
         assert each.low <= each.value <= each.high

@@ -27,7 +27,7 @@ def test_a_formula_of_the_question_is_an_echo(answer: str, reference: str, quest
 @pytest.mark.parametrize(
     ("answer", "reference", "question"),
     [
-        # Spelled as the reference: the question offers its answer.
+        # Spelled like the reference: the question offers its answer.
         (
             r"\frac{3}{10}",
             r"\dfrac{3}{10}",
@@ -39,23 +39,23 @@ def test_a_formula_of_the_question_is_an_echo(answer: str, reference: str, quest
         (r"50^\circ", "50", r"The angle beside it has $50^\circ$. Find $x$."),
         ("x = -1", "-1", "Let $x = -1$. Find $x + x^2 + x^3$."),
         ("1024", "1,024", "Which is greater, $1024$ or $1000$?"),
-        # Only a part of another formula, or not there.
+        # Only part of another formula, or not in the question.
         ("x + 1", "1 + x", "Divide $2x + 1$ by 3 and $x + 12$ by 2."),
         ("(x+1)^2", "x^2+2x+1", "Expand $(x+2)^2$."),
     ],
 )
-def test_an_answer_of_its_own_is_none(answer: str, reference: str, question: str) -> None:
+def test_other_answers_are_not_echoes(answer: str, reference: str, question: str) -> None:
     assert not is_echo(answer, reference, question)
 
 
-def test_it_is_the_answer_that_is_refused_and_only_if_it_was_taken() -> None:
-    judge = math_answer()
+def test_reject_echo_changes_only_the_verdict_on_a_correct_echo() -> None:
+    reward = math_answer()
     question = "Expand $(x+1)^2$."
-    taken = judge(r"\boxed{(x+1)^2}", "x^2+2x+1")
-    assert taken.verdict == "correct"
-    refused = judge.knowing(taken, "x^2+2x+1", question)
-    assert refused == Verdict(0.0, "wrong", "(x+1)^2")
-    good = judge(r"\boxed{x^2+2x+1}", "x^2+2x+1")
-    assert judge.knowing(good, "x^2+2x+1", question) == good
+    accepted = reward(r"\boxed{(x+1)^2}", "x^2+2x+1")
+    assert accepted.verdict == "correct"
+    rejected = reward.reject_echo(accepted, "x^2+2x+1", question)
+    assert rejected == Verdict(0.0, "wrong", "(x+1)^2")
+    good = reward(r"\boxed{x^2+2x+1}", "x^2+2x+1")
+    assert reward.reject_echo(good, "x^2+2x+1", question) == good
     cut = Verdict(0.0, "truncated")
-    assert judge.knowing(cut, "x^2+2x+1", question) == cut
+    assert reward.reject_echo(cut, "x^2+2x+1", question) == cut

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.rewards.answers.extraction import FORMS, MAX_SOLUTION, WRITTEN, Cut, extract
+from pipelines.rewards.answers.extraction import MATH_FORMS, MAX_SOLUTION, Cut, extract
 
 ALL = ("boxed", "hash", "answer_is")
 
@@ -41,7 +41,7 @@ def test_the_final_answer_is_found(solution: str, answer: str) -> None:
     assert extract(solution, ALL) == [answer]
 
 
-def test_boxes_that_are_spelled_differently_are_all_found_the_last_one_last() -> None:
+def test_boxes_that_are_spelled_differently_are_all_found_with_the_last_one_last() -> None:
     assert extract(r"\boxed{1} or \boxed{2} or \boxed{1}", ALL) == ["2", "1"]
     assert extract(r"\boxed{\frac{1}{2}} = \boxed{\boxed{0.5}}", ALL) == [r"\frac{1}{2}", "0.5"]
 
@@ -50,12 +50,12 @@ def test_boxes_that_are_spelled_differently_are_all_found_the_last_one_last() ->
     "solution",
     [r"\boxed{42", r"so it is $\boxed{\frac{1}{2}$.", r"The answer is \boxed{4", r"\boxed{"],
 )
-def test_a_box_that_is_never_closed_is_a_cut(solution: str) -> None:
+def test_a_box_that_is_never_closed_is_cut(solution: str) -> None:
     with pytest.raises(Cut):
         extract(solution, ALL)
 
 
-def test_a_form_before_the_boxes_is_taken_before_their_cut_is_seen() -> None:
+def test_a_preferred_form_is_found_before_a_cut_box() -> None:
     assert extract("#### 42\n\\boxed{4", ("hash", "boxed")) == ["42"]
 
 
@@ -102,12 +102,12 @@ def test_the_last_number_of_the_last_line(line: str, answer: str | None) -> None
     assert found == ([] if answer is None else [answer])
 
 
-def test_the_last_line_is_the_answer_where_that_is_asked_for() -> None:
+def test_the_last_line_is_the_answer_if_that_form_is_configured() -> None:
     assert extract("We think.\n(B)\n\n", ("last_line",)) == ["(B)"]
     assert extract(" \n", ("last_line",)) == []
 
 
-def test_minervas_form_is_found_wherever_it_stands() -> None:
+def test_minervas_form_is_found_on_any_line() -> None:
     stated = "Final Answer: The final answer is ${}$. I hope it is correct."
     text = f"{stated.format(1)}\n\n{stated.format('x^2')}\n\nProblem:\nFind the answer"
     assert extract(text, ("minerva",)) == ["$x^2$"]
@@ -115,17 +115,17 @@ def test_minervas_form_is_found_wherever_it_stands() -> None:
     assert extract(text, ("answer_is",)) == []
 
 
-@given(st.integers(), st.sampled_from(sorted(FORMS)), st.text(alphabet="ab \n.", max_size=40))
-def test_an_answer_written_in_a_form_is_found_in_that_form(
+@given(st.integers(), st.sampled_from(sorted(MATH_FORMS)), st.text(alphabet="ab \n.", max_size=40))
+def test_an_answer_stated_in_a_form_is_found_in_that_form(
     number: int, form: str, before: str
 ) -> None:
-    (found,) = extract(f"{before}\n{WRITTEN[form] % number}", (form,))
+    (found,) = extract(f"{before}\n{MATH_FORMS[form].state(str(number))}", (form,))
     assert found.strip("$") == str(number)
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_looked_through_without_an_exception(text: str) -> None:
-    for form in FORMS:
+def test_any_text_is_searched_without_an_exception(text: str) -> None:
+    for form in MATH_FORMS:
         with contextlib.suppress(Cut):
             extract(text, (form,))
 
@@ -150,9 +150,9 @@ def test_any_text_is_looked_through_without_an_exception(text: str) -> None:
         "answer" + "*" * 50_000,
     ],
 )
-def test_hostile_text_is_looked_through_quickly(hostile: str) -> None:
+def test_hostile_text_is_searched_quickly(hostile: str) -> None:
     start = time.process_time()
-    for form in FORMS:
+    for form in MATH_FORMS:
         with contextlib.suppress(Cut):
             extract(hostile, (form,))
     assert time.process_time() - start < 2.0

@@ -16,7 +16,7 @@ from pipelines.rewards.programs.outputs import same_lines, same_tokens, same_val
         ("", "\n"),
     ],
 )
-def test_lines_are_the_same_but_for_white_space_and_rounding(printed: str, expected: str) -> None:
+def test_white_space_and_rounding_do_not_matter(printed: str, expected: str) -> None:
     assert same_lines(printed, expected)
     assert same_tokens(printed, expected)
 
@@ -37,12 +37,12 @@ def test_lines_are_the_same_but_for_white_space_and_rounding(printed: str, expec
         ("1" * 500 + ".0", "1" * 500),
     ],
 )
-def test_other_output_is_wrong(printed: str, expected: str) -> None:
+def test_different_output_is_wrong(printed: str, expected: str) -> None:
     assert not same_lines(printed, expected)
     assert not same_tokens(printed, expected)
 
 
-def test_lines_and_case_count_for_apps_and_not_for_code_contests() -> None:
+def test_line_breaks_and_case_matter_for_apps_and_not_for_code_contests() -> None:
     for printed, expected in (("1\n2", "1 2"), ("yes", "YES"), ("True", "true")):
         assert not same_lines(printed, expected)
         assert same_tokens(printed, expected)
@@ -66,7 +66,7 @@ def test_the_tolerance_is_relative_for_apps_and_absolute_for_code_contests() -> 
         (None, [None]),
     ],
 )
-def test_values_are_compared_as_json_has_them(returned: Any, expected: Any) -> None:
+def test_values_are_compared_as_json(returned: Any, expected: Any) -> None:
     assert same_value(returned, expected)
 
 
@@ -74,5 +74,5 @@ def test_values_are_compared_as_json_has_them(returned: Any, expected: Any) -> N
     ("returned", "expected"),
     [(5, 6), (5, [5, 6]), ("5", 5), ([2, 1], [1, 2]), (None, False), ([], [[1]]), (1.0000001, 1)],
 )
-def test_other_values_are_wrong(returned: Any, expected: Any) -> None:
+def test_different_values_are_wrong(returned: Any, expected: Any) -> None:
     assert not same_value(returned, expected)

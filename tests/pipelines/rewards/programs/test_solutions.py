@@ -24,7 +24,7 @@ PROMPT = 'from typing import List\n\ndef helper(x):\n    return x\n\ndef f(x: Li
         f"```cpp\nint main() {{}}\n```\n```python\n{CODE}\n```",
     ],
 )
-def test_the_program_is_taken_out_of_what_stands_around_it(solution: str) -> None:
+def test_the_program_is_found_in_the_text_around_it(solution: str) -> None:
     found = find_program(solution, "f")
     assert found is not None
     assert found.strip() == CODE
@@ -43,7 +43,7 @@ def test_the_program_is_taken_out_of_what_stands_around_it(solution: str) -> Non
         "x" * 300_000,
     ],
 )
-def test_words_are_no_program(solution: str) -> None:
+def test_words_are_not_a_program(solution: str) -> None:
     assert find_program(solution) is None
 
 
@@ -81,7 +81,7 @@ def test_words_do_not_complete_a_prompt(solution: str) -> None:
     assert complete_prompt(PROMPT, solution, "f") is None
 
 
-def test_return_ends_a_script_and_stays_in_functions() -> None:
+def test_return_ends_a_script_but_is_unchanged_in_functions() -> None:
     script = "def f():\n    return 1\nif f():\n    return\nprint(2)"
     changed = ending_at_return(script)
     assert "raise SystemExit" in changed

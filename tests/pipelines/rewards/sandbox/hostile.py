@@ -1,8 +1,8 @@
-"""Programs that do what a model's program should not, each with the verdict it must end in.
+"""Programs that do what a model's program must not do, each with the verdict it must get.
 
-`SCRIPTS` are judged by what they print for the input 20 (it must be 21); `SOLUTIONS` by the tests of
-`successor(n)`. A program here that reaches what it wants prints or returns the right answer, so
-`correct` is the failure of the sandbox.
+`SCRIPTS` are scored by what they print for the input 20 (it must be 21); `SOLUTIONS` by the tests of
+`successor(n)`. A program that succeeds in its attack prints or returns the right answer, so the
+verdict `correct` means that the sandbox failed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ SCRIPTS: dict[str, tuple[str, str]] = {
     "no input left": ("input()\ninput()\nprint(21)", "wrong"),
     "huge recursion": (
         "import sys\nsys.setrecursionlimit(10**9)\ndef f(n):\n    return f(n + 1) + 1\nprint(f(0))",
-        "memory or timeout",  # as fast as the machine fills its memory
+        "memory or timeout",  # depends on how fast the machine fills its memory
     ),
     "recursion": ("def f(n):\n    return f(n + 1) + 1\nprint(f(0))", "wrong"),
     "recursion in C": (

@@ -1,4 +1,4 @@
-"""Rewards in each kind of sandbox that this machine has."""
+"""A fixture: the reward in each kind of sandbox that works on this machine."""
 
 from __future__ import annotations
 

@@ -19,16 +19,16 @@ Point = namedtuple("Point", "x y")
         OrderedDict(a=1), defaultdict(int, a=1), Point(1, 2),
     ],
 )  # fmt: skip
-def test_a_plain_value_comes_back_equal(value: Any) -> None:
+def test_a_plain_value_decodes_to_an_equal_one(value: Any) -> None:
     assert loads(dumps(value)) == value
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, (1,), [1], {1}, frozenset({1})])
-def test_its_type_comes_back_too(value: Any) -> None:
+def test_a_value_keeps_its_type(value: Any) -> None:
     assert type(loads(dumps(value))) is type(value)
 
 
-def test_an_iterator_comes_back_as_an_iterator() -> None:
+def test_an_iterator_stays_an_iterator() -> None:
     back = loads(dumps(x * x for x in range(3)))
     assert back != [0, 1, 4]
     assert list(back) == [0, 1, 4]
@@ -53,6 +53,6 @@ def test_other_objects_equal_nothing() -> None:
         b"[" * 100_000, b'{"dict": [[1]]}', b'{"fraction": "1/0"}',
     ],
 )  # fmt: skip
-def test_what_is_no_value_is_refused(text: bytes) -> None:
+def test_text_that_encodes_no_value_is_refused(text: bytes) -> None:
     with pytest.raises(NotPlain):
         loads(text)

@@ -1,9 +1,9 @@
-"""A reward whose module can be imported anywhere but in a scoring worker, which it ends."""
+"""A reward whose module ends a scoring worker that imports it; elsewhere it can be imported."""
 
 import os
 import sys
 
-if sys.argv[0].endswith("rewards/worker.py"):
+if sys.argv[0].endswith("rewards/workers/worker.py"):
     os._exit(7)
 
 

@@ -56,7 +56,7 @@ def test_verdicts_come_in_the_order_of_the_solutions() -> None:
     assert codes(obeying(), solutions) == expected
 
 
-def test_an_endless_loop_is_a_timeout_and_its_neighbors_are_judged() -> None:
+def test_an_endless_loop_is_a_timeout_and_the_other_pairs_are_scored() -> None:
     solutions = ["ok", "loop", *["ok"] * 3, "no", "loop again", "ok "]
     assert codes(obeying(timeout_seconds=0.5), solutions) == [
         "correct", "timeout", "correct", "correct", "correct", "wrong", "timeout", "wrong",
@@ -74,7 +74,7 @@ def test_a_loop_that_holds_the_interpreter_is_killed_within_its_deadline() -> No
     assert 500 <= given.milliseconds < 1_500
 
 
-def test_a_hanging_worker_does_not_hold_up_the_other() -> None:
+def test_a_hanging_worker_does_not_delay_the_other() -> None:
     with ScoringPool(obeying(timeout_seconds=3), 2) as pool:
         pool.score([("ok", "ok"), ("no", "ok")])
         start = time.monotonic()
@@ -83,9 +83,8 @@ def test_a_hanging_worker_does_not_hold_up_the_other() -> None:
     assert [given.verdict.verdict for given in scored] == ["timeout", *["correct"] * 200]
 
 
-def test_a_worker_that_dies_costs_its_own_sample_only() -> None:
-    judged = verdicts(obeying(), ["ok", "die 3", "ok ", "ok", "no"])
-    assert judged == [
+def test_a_worker_that_dies_affects_only_the_sample_it_was_scoring() -> None:
+    assert verdicts(obeying(), ["ok", "die 3", "ok ", "ok", "no"]) == [
         ("correct", None),
         ("error", "the worker ended with exit code 3"),
         ("wrong", None),
@@ -94,7 +93,7 @@ def test_a_worker_that_dies_costs_its_own_sample_only() -> None:
     ]
 
 
-def test_an_exit_an_exception_and_printing_leave_the_worker_alive() -> None:
+def test_a_worker_survives_an_exit_an_exception_and_printing() -> None:
     solutions = ["exit 0", "raise no luck", "print", "return_none", "return_nan", "return_text 1"]
     assert verdicts(obeying(), solutions, num_workers=1) == [
         ("error", "raised SystemExit: 0"),
@@ -106,12 +105,12 @@ def test_an_exit_an_exception_and_printing_leave_the_worker_alive() -> None:
     ]
 
 
-def test_memory_over_the_limit_is_its_own_verdict() -> None:
+def test_memory_over_the_limit_has_its_own_verdict() -> None:
     config = obeying(memory_limit_mb=512)
     assert codes(config, [f"allocate {2**31}", f"allocate {2**20}"]) == ["memory", "correct"]
 
 
-def test_a_worker_killed_by_the_kernel_is_out_of_memory() -> None:
+def test_a_worker_killed_from_outside_counts_as_out_of_memory() -> None:
     with ScoringPool(obeying(), 1) as pool:
         (given,) = pool.score([("pid", "ok")])
         pid = int(given.verdict.reward)
@@ -121,7 +120,7 @@ def test_a_worker_killed_by_the_kernel_is_out_of_memory() -> None:
     assert given.verdict.verdict == "memory"
 
 
-def test_a_worker_that_died_while_idle_blames_no_sample() -> None:
+def test_a_worker_that_died_while_idle_affects_no_sample() -> None:
     with ScoringPool(obeying(), 1) as pool:
         (given,) = pool.score([("pid", "ok")])
         pid = int(given.verdict.reward)
@@ -136,7 +135,7 @@ def test_the_children_of_a_killed_worker_are_killed(tmp_path: Path) -> None:
     assert eventually(lambda: not runs(child))
 
 
-def test_equal_solutions_are_judged_once() -> None:
+def test_equal_solutions_are_scored_once() -> None:
     with ScoringPool(obeying(), 1) as pool:
         start = time.monotonic()
         scored = pool.score([("sleep 0.2", "ok")] * 50)
@@ -144,20 +143,20 @@ def test_equal_solutions_are_judged_once() -> None:
     assert len({given.milliseconds for given in scored}) == 1
 
 
-def test_an_answered_pair_is_remembered_for_later_calls() -> None:
+def test_a_workers_verdict_is_cached_for_later_calls() -> None:
     with ScoringPool(obeying(timeout_seconds=0.3), 1) as pool:
         first = pool.score([("ok", "ok"), ("loop", "ok")])
         again = pool.score([("loop", "ok"), ("ok", "ok"), ("ok", "no")])
-        assert (pool.num_glanced, pool.num_asked) == (5, 3)
+        assert (pool.num_distinct_pairs, pool.num_scored_by_worker) == (5, 3)
     assert again[:2] == first[::-1]
     assert [given.verdict.verdict for given in again] == ["timeout", "correct", "wrong"]
 
 
-def test_what_may_have_been_chance_is_judged_again() -> None:
+def test_an_error_is_not_cached() -> None:
     with ScoringPool(obeying(), 1) as pool:
         pool.score([("die 3", "ok")])
         (given,) = pool.score([("die 3", "ok")])
-        assert pool.num_asked == 2
+        assert pool.num_scored_by_worker == 2
     assert given.verdict.verdict == "error"
 
 
@@ -199,7 +198,7 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     assert eventually(lambda: not runs(worker))
 
 
-def test_a_reward_that_cannot_be_loaded_is_the_users_error() -> None:
+def test_a_reward_that_cannot_be_loaded_is_an_input_error() -> None:
     config = RewardConfig(function="python:no_such_module:f")
     with (
         pytest.raises(InputError, match="module no_such_module cannot be imported"),
@@ -208,14 +207,14 @@ def test_a_reward_that_cannot_be_loaded_is_the_users_error() -> None:
         pool.score([("a", "b")])
 
 
-def test_a_module_that_ends_the_worker_while_it_is_imported_is_named(
+def test_a_module_that_ends_the_worker_during_its_import_fails_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ends_at_once.py").write_text("import os\nos._exit(7)\n")
     monkeypatch.chdir(tmp_path)
     config = RewardConfig(function="python:ends_at_once:f")
     with ScoringPool(config, 2) as pool:
-        for _ in range(2):  # the pool can be asked again, and says the same
+        for _ in range(2):  # the pool stays usable and raises the same error again
             with pytest.raises(StageFailed, match="ended while it was starting"):
                 pool.score([("a", "b")])
 
@@ -237,7 +236,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_answers_get_a_verdict_within_the_deadline_and_delay_nobody() -> None:
+def test_hostile_answers_get_a_verdict_within_the_deadline_and_delay_no_other() -> None:
     config = RewardConfig(timeout_seconds=1.5)
     with ScoringPool(config, 2) as pool:
         pool.score([(r"\boxed{4:2}", "2")])
@@ -250,7 +249,7 @@ def test_hostile_answers_get_a_verdict_within_the_deadline_and_delay_nobody() ->
     assert all(given.milliseconds < 3_000 for given in scored)
 
 
-def test_what_text_and_numbers_decide_needs_no_worker() -> None:
+def test_pairs_decided_by_text_and_numbers_need_no_worker() -> None:
     with ScoringPool(RewardConfig(), 2) as pool:
         items = [(f"The answer is {n}.", str(n % 50)) for n in range(5_000)]
         start = time.perf_counter()
@@ -258,10 +257,10 @@ def test_what_text_and_numbers_decide_needs_no_worker() -> None:
         seconds = time.perf_counter() - start
         assert pool._workers == []
     assert sum(given.verdict.reward for given in scored) == 50
-    assert seconds < 2.5  # 2,000/s: ten times slower than measured, so that a busy machine passes
+    assert seconds < 2.5  # 2,000/s, a tenth of the measured rate, so that a busy machine passes
 
 
-def test_an_examined_answer_is_remembered() -> None:
+def test_a_symbolically_scored_answer_is_cached() -> None:
     with ScoringPool(RewardConfig(), 1) as pool:
         first = pool.score([(r"So \boxed{36:2}", "18"), ("18", "18")])
         again = pool.score([(r"Thus, another way: \boxed{36:2}", "18")])

@@ -1,0 +1,35 @@
+"""Figures that the gate needs from other tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from expectations.context import Context
+from pipelines.runs.check_context import _problems, _rewards
+from schemas import PROBLEMS
+from tests import factories
+from tests.pipelines.config.test_suites import BBH, EXAM, config
+from tests.pipelines.scoring.test_shares import answers
+
+
+def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
+    drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
+    scored = drawn.table.select(["sample_id"]).slice(0, 1)
+    inputs: dict[str, Any] = {"samples": drawn}
+    found = _rewards(config(EXAM, BBH), 0, scored, inputs)
+    assert found.expected_rows == 2
+    assert found.samples_without_verdict is not None
+    assert [row["sample_id"] for row in found.samples_without_verdict.examples] == ["s2"]
+
+
+def test_references_are_scored_by_the_reward_of_their_suite() -> None:
+    rows = factories.arrow(
+        PROBLEMS,
+        {"split": "train", "reference": "4"},
+        {"split": "bbh", "reference": "yes"},
+        {"split": "bbh", "reference": " "},
+        {"split": "exam", "reference": ""},
+    )
+    found: Context = _problems(config(BBH, EXAM), 0, rows, {})
+    assert found.refused_references is not None
+    assert [row["reference"] for row in found.refused_references.examples] == [" "]
