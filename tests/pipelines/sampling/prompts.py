@@ -38,5 +38,5 @@ def prompt_table(*rows: dict[str, Any]) -> pa.Table:
 
 
 def committed_table(*prompt_ids: str) -> pa.Table:
-    """What generating reads of committed samples."""
+    """The column of committed samples that generating reads."""
     return pa.table({"prompt_id": pa.array(prompt_ids, pa.string())})
