@@ -67,3 +67,15 @@ def test_every_path_that_the_readme_names_exists() -> None:
         return
     named = _IN_README.findall(readme.read_text(encoding="utf-8"))
     assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_every_module_and_function_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?!pipelines|jobs|schemas)[a-z_]+/[\w/]+\.py)(?::\s+(\w+))?`", text)
+    assert len(named) > 8
+    for path, name in named:
+        module = ROOT / "pipelines" / path
+        assert module.is_file(), path
+        assert not name or re.search(
+            rf"^(def|class) {name}\b", module.read_text(encoding="utf-8"), re.MULTILINE
+        ), f"{path}: {name}"
