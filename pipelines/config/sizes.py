@@ -28,7 +28,10 @@ def problem_sizes(config: RunConfig) -> Sizes:
             unsplit = _sum(unsplit, size)
         else:
             sizes[source.split] = _sum(sizes.get(source.split, 0), size)
-    return sizes if unsplit == 0 else sizes | _split_by_hash(config.problems, sizes, unsplit)
+    if unsplit != 0:
+        sizes |= _split_by_hash(config.problems, sizes, unsplit)
+    train, maximum = sizes[TRAIN], config.problems.max_train
+    return sizes | {TRAIN: train if train is None or maximum is None else min(train, maximum)}
 
 
 def asked_sizes(config: RunConfig) -> Sizes:
@@ -41,11 +44,8 @@ def _split_by_hash(problems: ProblemsConfig, sizes: Sizes, unsplit: int | None) 
     """The splits after the problems without one are added: D_val and test first, then training."""
     held_out = problems.num_validation + problems.num_test
     left = None if unsplit is None else max(unsplit - held_out, 0)
-    train = _sum(sizes[TRAIN], left)
-    if train is not None and problems.max_train is not None:
-        train = min(train, problems.max_train)
     return {
-        TRAIN: train,
+        TRAIN: _sum(sizes[TRAIN], left),
         VALIDATION: _sum(sizes[VALIDATION], problems.num_validation),
         TEST: _sum(sizes[TEST], problems.num_test),
     }

@@ -83,3 +83,10 @@ def test_a_suite_has_its_own_problems_or_those_of_another() -> None:
     sizes = {"train": 250, "validation": 0, "test": 150, "bbh": 6511}
     assert problem_sizes(run) == sizes
     assert asked_sizes(run) == {**sizes, "direct": 6511, "again": 150}
+
+
+def test_max_train_holds_where_every_source_has_a_split() -> None:
+    sources = [{"kind": "math", "split": "train"}, {"kind": "math", "split": "test"}]
+    problems = {"sources": sources, "max_train": 100}
+    settings = RunConfig.model_validate({"name": "r", "problems": problems})
+    assert problem_sizes(settings) == {"train": 100, "validation": 0, "test": 5000}
