@@ -22,7 +22,8 @@ from pathlib import Path
 from benchmarks.memory import descendants, private_bytes
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
-from pipelines.runtime.hardware import memory_gib, native_dtype, processor
+from pipelines.placement.nvidia import number_format, nvidia_report
+from pipelines.runtime.hardware import memory_gib, processor
 from pipelines.runtime.version import code_version
 
 _WORK = ("generate", "improve")
@@ -57,7 +58,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parsed = parser.parse_args()
     machine = processor()
-    print(f"{machine.name}, {machine.cores} cores, {memory_gib():.0f} GiB, {native_dtype('auto')}")
+    dtype = number_format("auto", nvidia_report().gpus)
+    print(f"{machine.name}, {machine.cores} cores, {memory_gib():.0f} GiB, {dtype}")
     print(f"restem {code_version()}, {parsed.config}")
     for seed in parsed.seeds:
         show(profile(Path(parsed.config), seed))

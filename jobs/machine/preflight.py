@@ -5,6 +5,9 @@ Problems are not read here: `ingest`, the first stage, reads all of them before 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
+from jobs.machine.accelerators import require_accelerators
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig
 from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
@@ -13,11 +16,22 @@ from pipelines.rewards.resolve import resolve_reward
 from pipelines.tuning.base_model import resolve_base_model
 
 
-def preflight(config: RunConfig) -> None:
+def preflight(
+    config: RunConfig,
+    stages: Collection[str],
+    start_ray: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
     """Require that everything the configuration names can be used.
 
-    These are rewards, environment variables in locations, clusters, and the base model, which is
-    downloaded or converted.
+    These are rewards, environment variables in locations, clusters, the base model, which is
+    downloaded or converted, and the GPUs or processors that are to sample and train.
+
+    Args:
+        config: the run's.
+        stages: names of the stages to come.
+        start_ray: connects to Ray; called only if the configuration names a cluster.
+        say: shows a line.
 
     Raises:
         RestEMError: one of them cannot be used.
@@ -31,4 +45,5 @@ def preflight(config: RunConfig) -> None:
     for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
         expanded(prompt.exemplars_folder or "", "prompt.exemplars_folder")
     require_clusters(config)
-    resolve_base_model(config.model)
+    checkpoint = resolve_base_model(config.model)
+    require_accelerators(config, stages, checkpoint, start_ray, say)

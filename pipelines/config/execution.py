@@ -17,7 +17,7 @@ class EngineConfig(Section):
     replicas: int = Field(1, ge=1)
     """Number of engines."""
     tensor_parallel: int = Field(1, ge=1)
-    """Number of GPUs per engine."""
+    """Number of GPUs per engine, of one node; without GPUs, its number of processes."""
     max_num_seqs: int = Field(256, ge=1)
     """Maximum number of solutions an engine generates at the same time."""
     block_size: int | None = None
@@ -25,7 +25,8 @@ class EngineConfig(Section):
     kv_cache_gib: float = Field(2.0, gt=0)
     """Size of the KV cache on a CPU."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    """Share of a GPU's memory that the engine takes, KV cache included."""
+    """Share of a GPU's memory that the engine takes, KV cache included; it must be free when the
+    engine starts."""
     chunk_prompts: int = Field(32, ge=1)
     """Prompts an engine works on at the same time, committed in two halves.
 
@@ -54,5 +55,10 @@ class TrainingConfig(Section):
 
     auto: bfloat16 if the CPU or GPU computes it natively, else float32.
     """
-    rows_per_pass: int = Field(16, ge=1)
-    """Maximum number of rows per forward pass of a worker; less takes less memory."""
+    rows_per_pass: int | None = Field(None, ge=1)
+    """Maximum number of rows per forward pass of a worker; less takes less memory.
+
+    null: 16 on a processor; on a GPU as many as are estimated to fit, in powers of two.
+    """
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of a GPU's memory that a worker may take; it must be free when the worker starts."""

@@ -1,4 +1,4 @@
-"""The machine's processor, cores, memory and GPU, and the number format that is fastest on it.
+"""The machine's processor, cores and memory, and the number format that is fastest on the processor.
 
 A processor without bfloat16 instructions multiplies bfloat16 matrices five to ten times slower than
 float32 ones; a processor that has them, two to three times faster.
@@ -13,7 +13,6 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 AUTO = "auto"
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
@@ -34,6 +33,11 @@ class Processor:
     def computes_bfloat16(self) -> bool:
         """Whether it multiplies bfloat16 matrices natively."""
         return bool(self.flags & BFLOAT16_FLAGS)
+
+    @property
+    def native_format(self) -> str:
+        """The number format in which it multiplies matrices fastest."""
+        return "bfloat16" if self.computes_bfloat16 else "float32"
 
 
 def processor(cpuinfo: Path = CPUINFO) -> Processor:
@@ -71,34 +75,6 @@ def memory_gib(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> float:
 def available_memory_gib(meminfo: Path = MEMINFO) -> float:
     """Memory that is free or can be freed, GiB; 0 if unknown."""
     return _meminfo_bytes(meminfo, "MemAvailable") / 2**30
-
-
-def has_gpu() -> bool:
-    """Whether torch can use a GPU."""
-    if not NVIDIA_DEVICE.exists():
-        return False  # without importing torch, which takes seconds
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
-def native_dtype(requested: str = AUTO) -> str:
-    """The number format to compute matrix products in.
-
-    Args:
-        requested: `auto`, or a format, which is returned as it is.
-
-    Returns:
-        `bfloat16` where the GPU or the processor computes it natively, `float16` on an older GPU,
-        else `float32`.
-    """
-    if requested != AUTO:
-        return requested
-    if has_gpu():
-        import torch
-
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "bfloat16" if processor().computes_bfloat16 else "float32"
 
 
 def _meminfo_bytes(meminfo: Path, field: str) -> int:

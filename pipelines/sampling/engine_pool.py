@@ -1,4 +1,4 @@
-"""Engines as Ray Data actors: their number, their resources and their restarts."""
+"""Engines as Ray Data actors: how chunks reach them, and what happens when one dies."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import EngineConfig
 from pipelines.errors import StageFailed, first_line
+from pipelines.placement.cluster import ray_cluster
+from pipelines.placement.engines import engine_environment, place_engines
 from pipelines.sampling.chunk_drawer import ChunkDrawer, DrawnChunk, drawn_chunk
 from pipelines.sampling.sampler import Sampler
-from pipelines.sampling.vllm_environment import process_environment
 from pipelines.stage import FileWriter
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ CHUNKS_AT_ONCE = 2
 """Number of chunks with an engine: the one it draws, and the one that refills it as that ends."""
 
 _NAMES_AN_ERROR = re.compile(r"^\s*(\(.*?\)\s*)?[\w.]*(Error|Exception|Interrupt)\b.*")
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What Ray reserves for one engine."""
-
-    num_cpus: int
-    num_gpus: int
 
 
 def draw_chunks(
@@ -49,6 +41,7 @@ def draw_chunks(
 
     Raises:
         StageFailed: an engine did not start, or died more than `engine.max_restarts` times.
+        ConfigError: the engines do not fit the cluster.
         RestEMError: what the sampler or the writer refused.
     """
     import pyarrow as pa
@@ -61,9 +54,7 @@ def draw_chunks(
     data.context.max_consecutive_actor_init_deaths = 0
     # Failures are raised here, and logged in full in the engine's log.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    share = resources(ray.cluster_resources(), largest, engine)
-    threads = share.num_cpus if share.num_gpus == 0 else None
+    placement = place_engines(ray_cluster(), engine)
     with warnings.catch_warnings():
         # Ray 2.60 warns about max_restarts, but has no other way to set it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,16 +64,16 @@ def draw_chunks(
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
-                size=min(engine.replicas, len(chunks)),
+                size=min(placement.num_engines, len(chunks)),
                 max_concurrent_calls_per_actor=CHUNKS_AT_ONCE,
                 max_tasks_in_flight_per_actor=CHUNKS_AT_ONCE,
                 enable_true_multi_threading=True,
             ),
-            num_cpus=share.num_cpus,
-            num_gpus=share.num_gpus,
+            num_cpus=placement.num_cpus,
+            num_gpus=placement.num_gpus,
             max_restarts=engine.max_restarts,
             max_task_retries=engine.max_restarts,
-            runtime_env={"env_vars": process_environment(threads)},
+            runtime_env={"env_vars": engine_environment(placement)},
         )
     log_size = log.stat().st_size if log.exists() else 0
     try:
@@ -98,20 +89,6 @@ def draw_chunks(
             "generate: the engine did not start, or died more than "
             f"{engine.max_restarts} times (engine.max_restarts): {reason}; its log is {log}"
         ) from error
-
-
-def resources(
-    cluster: dict[str, float], largest_node_cpus: float, engine: EngineConfig
-) -> Resources:
-    """The resources of one engine.
-
-    `tensor_parallel` GPUs if the cluster has GPUs, else the engine's share of the cores, at most
-    one node's.
-    """
-    if cluster.get("GPU", 0) > 0:
-        return Resources(num_cpus=1, num_gpus=engine.tensor_parallel)
-    share = int(cluster.get("CPU", 1) // engine.replicas)
-    return Resources(num_cpus=max(1, min(share, int(largest_node_cpus))), num_gpus=0)
 
 
 def last_error(log: Path, offset: int = 0) -> str | None:

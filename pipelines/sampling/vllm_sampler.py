@@ -1,6 +1,7 @@
 """A sampler that draws with vLLM; only this module imports vllm.
 
-The engine runs in this process and is stepped by one thread. Calls of `draw` hand their requests to
+The engine runs in this process (with several GPUs, its workers are processes below this one) and is
+stepped by one thread. Calls of `draw` hand their requests to
 that thread and wait, so several calls share the engine's batch and it does not drain between them.
 """
 
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import EngineConfig, ModelConfig
 from pipelines.errors import ConfigError
-from pipelines.runtime.hardware import native_dtype
+from pipelines.placement.engines import engine_arguments
+from pipelines.placement.nvidia import number_format, nvidia_report, wait_for_free_memory
 from pipelines.sampling.sampler import DrawnSolution, Request, refuse_too_long
 from pipelines.sampling.vllm_environment import bind_cores, without_optional_imports
 from schemas.samples import ENGINE_ERROR, LENGTH, STOP
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.outputs import RequestOutput
     from vllm.v1.engine.llm_engine import LLMEngine
-
-CPU_BLOCK_SIZE = 32
-"""Tokens per block of the KV cache on a CPU. With vLLM's 128, each of a prompt's N solutions computes
-up to 127 tokens of the prompt again."""
 
 
 class VllmSampler:
@@ -43,15 +41,22 @@ class VllmSampler:
 
     Raises:
         ConfigError: `engine.extra` has an argument that vLLM does not know, or that breaks seeds.
+        MachineError: other processes hold the GPUs' memory.
     """
 
     def __init__(self, checkpoint: str, model: ModelConfig, engine: EngineConfig) -> None:
         import ray
 
         use_gpu = bool(ray.get_gpu_ids())
-        if not use_gpu:
-            bind_cores()
-        self._arguments = _engine_arguments(checkpoint, model, engine, use_gpu=use_gpu)
+        if use_gpu:
+            share = engine.gpu_memory_utilization
+            wait_for_free_memory("engine.gpu_memory_utilization", share)
+        else:
+            bind_cores(engine.tensor_parallel)
+        # Without torch: with several GPUs the engine's own processes compute, and this one must not
+        # make a CUDA context beside them.
+        dtype = number_format(engine.dtype, nvidia_report().gpus if use_gpu else ())
+        self._arguments = engine_arguments(checkpoint, model, engine, dtype, use_gpu=use_gpu)
         self._inbox: queue.SimpleQueue[tuple[Request, Future[list[DrawnSolution]]]] = (
             queue.SimpleQueue()
         )
@@ -159,36 +164,6 @@ def _skip_ranks() -> None:
         )
 
     TokenSampler.gather_logprobs = staticmethod(gather)
-
-
-def _engine_arguments(
-    checkpoint: str, model: ModelConfig, engine: EngineConfig, *, use_gpu: bool
-) -> dict[str, object]:
-    arguments: dict[str, object] = {
-        "model": checkpoint,
-        "revision": model.revision,
-        "trust_remote_code": model.trust_remote_code,
-        "max_model_len": model.max_model_len,
-        "dtype": native_dtype(engine.dtype),
-        "tensor_parallel_size": engine.tensor_parallel,
-        "max_num_seqs": engine.max_num_seqs,
-        "block_size": engine.block_size,
-        "disable_log_stats": True,
-        # The policy's own log-probabilities, whatever the temperature.
-        "logprobs_mode": "raw_logprobs",
-        # A checkpoint's generation_config must not change how samples are drawn.
-        "generation_config": "vllm",
-        "seed": 0,
-    }
-    if use_gpu:
-        arguments["gpu_memory_utilization"] = engine.gpu_memory_utilization
-    else:
-        arguments["block_size"] = engine.block_size or CPU_BLOCK_SIZE
-        # Compiling takes a CPU engine a minute at every start.
-        arguments["enforce_eager"] = True
-        arguments["enable_chunked_prefill"] = False
-        arguments["kv_cache_memory_bytes"] = int(engine.kv_cache_gib * 2**30)
-    return arguments | engine.extra
 
 
 def _parameters(request: Request) -> SamplingParams:

@@ -12,17 +12,20 @@ split. With equal weights it is the mean loss per token.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from pipelines.runtime.hardware import native_dtype
+from pipelines.placement.model_memory import PassSize, shape_of_config
+from pipelines.placement.nvidia import Gpu, number_format, report_on
+from pipelines.placement.training import CPU_ROWS_PER_PASS, rows_per_pass
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
 from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
 from pipelines.tuning.greedy import GreedySettings, greedy_solutions
@@ -78,7 +81,10 @@ def train(
         weight_decay=job.improve.weight_decay,
         fused=True,
     )
-    dtype = native_dtype(job.training.dtype)
+    gpus = report_on(workers.device).gpus
+    dtype = number_format(job.training.dtype, gpus)
+    # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
+    dtype = "float32" if dtype == "float16" else dtype
     tuner = _Tuner(
         job=job,
         workers=workers,
@@ -88,12 +94,39 @@ def train(
         tokenizer=tokenizer,
         optimizer=optimizer,
         start_dtype=start_dtype,
-        # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
-        dtype="float32" if dtype == "float16" else dtype,
+        dtype=dtype,
+        rows_per_pass=_rows_per_pass(job, workers, model, train_set, dtype, gpus),
         train_set=train_set,
         validation=read_validation(job.validation_file),
     )
     return tuner.run()
+
+
+def _rows_per_pass(
+    job: FineTuneJob,
+    workers: Workers,
+    model: PreTrainedModel,
+    train_set: PackedRows,
+    dtype: str,
+    gpus: Sequence[Gpu],
+) -> int:
+    """Rows of a forward pass: as configured, or as many as fit this worker's GPU."""
+    requested = job.training.rows_per_pass
+    total = sum(gpu.total_mib or 0 for gpu in gpus) * 2**20
+    if requested is not None or not total:
+        return requested or CPU_ROWS_PER_PASS
+    try:
+        shape = shape_of_config(model.config.to_dict())
+    except (KeyError, TypeError):
+        return CPU_ROWS_PER_PASS
+    largest = PassSize(
+        rows=math.ceil(job.improve.batch_size / workers.world_size),
+        width=max(len(row.tokens) for row in train_set.rows),
+        prefix=len(train_set.prefix),
+    )
+    shape = replace(shape, num_parameters=sum(one.numel() for one in model.parameters()))
+    budget = int(total * job.training.gpu_memory_utilization)
+    return rows_per_pass(shape, dtype, budget, largest)
 
 
 @dataclass
@@ -109,6 +142,7 @@ class _Tuner:
     optimizer: torch.optim.Optimizer
     start_dtype: torch.dtype
     dtype: str
+    rows_per_pass: int
     train_set: PackedRows
     validation: list[ValidationPrompt]
     history: list[EpochRecord] = field(default_factory=list)
@@ -161,8 +195,7 @@ class _Tuner:
         num_labels = sum(row.num_labels for row in batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = 0.0
-        per_pass = self.job.training.rows_per_pass
-        for rows in worker_passes(batch, workers.rank, workers.world_size, per_pass):
+        for rows in worker_passes(batch, workers.rank, workers.world_size, self.rows_per_pass):
             with self._autocast():
                 part = weighted_nll(self.model, self.train_set.prefix, rows) / num_labels
             part.backward()

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 from pipelines.errors import StageFailed
+from pipelines.placement.cluster import this_machine
+from pipelines.placement.training import place_training, training_environment
 from pipelines.runtime.hardware import usable_cores
 from pipelines.runtime.parent_death import environment_for_child
 from pipelines.runtime.progress import Progress
@@ -35,6 +37,8 @@ def fine_tune(job: FineTuneJob, num_examples: int, progress: Progress) -> FineTu
 
     Raises:
         StageFailed: a worker ended without a result.
+        ConfigError: the workers do not fit the machine or the cluster.
+        MachineError: other processes hold the GPUs' memory.
         InputError: the model or a row cannot be used.
     """
     finished = finished_result(job)
@@ -74,17 +78,19 @@ def worker_command(job: FineTuneJob) -> list[str]:
 
 def _run_here(job: FineTuneJob, reader: ProgressReader) -> None:
     """Run the workers as processes of this machine."""
+    # The cluster was asked before the run began; here it is this machine that must have the GPUs.
+    place_training(this_machine(), job.training)
     threads = max(1, usable_cores() // job.training.num_workers)
     folders = [str(Path(folder).absolute()) for folder in sys.path]
     environment = {
         **os.environ,
         **environment_for_child(),
+        **training_environment(),
         "OMP_NUM_THREADS": str(threads),
         # A waiting thread spins for milliseconds by default. On a busy processor that is most of a
         # step's time.
         "GOMP_SPINCOUNT": "10000",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
-        "TOKENIZERS_PARALLELISM": "false",
     }
     command, log_file = worker_command(job), job.folder / LOG_FILE
     with log_file.open("ab") as log:

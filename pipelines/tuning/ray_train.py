@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from pipelines.errors import StageFailed
-from pipelines.runtime.hardware import has_gpu, usable_cores
+from pipelines.placement.cluster import ray_cluster
+from pipelines.placement.training import place_training, training_environment
 from pipelines.tuning.job import PROGRESS_FILE, FineTuneJob
 from pipelines.tuning.progress_file import ProgressReader, ProgressWriter
 from pipelines.tuning.worker import run_worker
@@ -17,20 +18,31 @@ POLL_SECONDS = 1.0
 
 
 def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
-    """Run the job's workers as a Ray Train worker group.
+    """Run the job's workers as a Ray Train worker group, on the cluster's GPUs if it has any.
 
     Raises:
+        ConfigError: the workers do not fit the cluster.
         StageFailed: Ray Train failed.
     """
-    num_workers = job.training.num_workers
-    resources = {"CPU": 1.0} if has_gpu() else {"CPU": max(1.0, usable_cores() // num_workers)}
+    placement = place_training(ray_cluster(), job.training)
+    on_gpus = placement.num_gpus > 0
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={"job": job.model_dump_json()},
+        torch_config=TorchConfig(backend=placement.backend),
         scaling_config=ScalingConfig(
-            num_workers=num_workers, use_gpu=has_gpu(), resources_per_worker=resources
+            num_workers=placement.num_workers,
+            use_gpu=on_gpus,
+            resources_per_worker={
+                "CPU": placement.num_cpus,
+                **({"GPU": placement.num_gpus} if on_gpus else {}),
+            },
         ),
-        run_config=RunConfig(name="ray", storage_path=str(job.folder.absolute())),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(job.folder.absolute()),
+            worker_runtime_env={"env_vars": training_environment()},
+        ),
     )
     ended = threading.Event()
     thread = threading.Thread(target=_read_until, args=(ended, reader), daemon=True)
@@ -48,7 +60,7 @@ def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
 def _train_loop(settings: dict[str, str]) -> None:
     job = FineTuneJob.model_validate_json(settings["job"])
     try:
-        run_worker(job)
+        run_worker(job, str(get_device()))
     except Exception as error:
         ProgressWriter(job.folder / PROGRESS_FILE).failed(error)
         raise

@@ -17,12 +17,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from pipelines.errors import InputError
+from pipelines.placement.model_memory import LOGITS_CHUNK
 from pipelines.tuning.packing import PackedRow, Tokens
 from pipelines.tuning.split_attention import keys_and_values, split_attention
 
-LOGITS_CHUNK = 2048
-"""Maximum number of labels whose logits are kept for the gradient. With more labels, the logits are
-computed in chunks of this size, and again for the gradient."""
 SCORES_LIMIT = 2 * 2**30
 """Maximum bytes of attention scores kept for the gradient; above it the fused kernel is used."""
 SCORE_BYTES = 8

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from pipelines.runtime.hardware import has_gpu
-
 
 @dataclass(frozen=True)
 class Workers:
@@ -57,18 +55,18 @@ class Workers:
             dist.barrier()
 
 
-def workers_of_environment() -> Workers:
+def workers_of_environment(device: str) -> Workers:
     """The group and this process's rank, from the environment that torchrun or Ray Train set.
 
     Joins the process group, unless the launcher has done so.
+
+    Args:
+        device: what this process computes on, such as `cpu` or `cuda:0`.
     """
     rank = int(os.environ.get("RANK", "0"))
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = "cpu"
-    if has_gpu():
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.cuda.set_device(local_rank)
-        device = f"cuda:{local_rank}"
+    if device != "cpu":
+        torch.cuda.set_device(torch.device(device))
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("gloo" if device == "cpu" else "nccl")
     return Workers(rank, world_size, device)

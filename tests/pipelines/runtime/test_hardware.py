@@ -34,17 +34,10 @@ def test_bfloat16_is_native_with_the_processors_flag(
 
 
 @pytest.mark.parametrize(("extra", "dtype"), [("avx512_bf16", "bfloat16"), ("", "float32")])
-def test_auto_is_the_processors_format_without_a_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, dtype: str
+def test_the_native_format_follows_the_processors_flags(
+    tmp_path: Path, extra: str, dtype: str
 ) -> None:
-    found = hardware.processor(cpuinfo(tmp_path, extra))
-    monkeypatch.setattr(hardware, "NVIDIA_DEVICE", tmp_path / "none")
-    monkeypatch.setattr(hardware, "processor", lambda: found)
-    assert hardware.native_dtype("auto") == dtype
-
-
-def test_a_requested_format_is_returned_as_it_is() -> None:
-    assert hardware.native_dtype("float16") == "float16"
+    assert hardware.processor(cpuinfo(tmp_path, extra)).native_format == dtype
 
 
 def test_a_machine_without_proc_files_has_no_flags(tmp_path: Path) -> None:
