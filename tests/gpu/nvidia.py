@@ -12,8 +12,6 @@ from typing import Self, TypeVar
 
 import pytest
 
-from pipelines.runtime.hardware import NVIDIA_DEVICE, has_gpu
-
 _MARKS = (pytest.mark.slow, pytest.mark.gpu, pytest.mark.usefixtures("gpu"))
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -28,11 +26,22 @@ def needs_gpu(test: Test) -> Test:
 
 def why_no_gpu() -> str | None:
     """Why the GPU tests cannot run here; None if they can."""
-    if not NVIDIA_DEVICE.exists():  # before torch is imported, which takes seconds
-        return f"no NVIDIA GPU on this machine: {NVIDIA_DEVICE} does not exist"
-    if not has_gpu():
+    tool = shutil.which("nvidia-smi")  # asked first: importing torch takes seconds
+    if tool is None:
+        return "no NVIDIA GPU on this machine: nvidia-smi is not found"
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
+    if listed.returncode != 0 or "GPU 0" not in listed.stdout:
+        return f"no NVIDIA GPU on this machine: nvidia-smi -L says {listed.stdout.strip()!r}"
+    if not torch_sees_a_gpu():
         return "torch cannot use the NVIDIA GPU: a build for CPUs, or a driver that is too old"
     return None
+
+
+def torch_sees_a_gpu() -> bool:
+    """Whether torch is built for CUDA and can use a GPU; makes no CUDA context."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def memory_mib() -> tuple[int, int]:
