@@ -40,6 +40,10 @@ quickstart: setup  ## Two iterations of ReST-EM; RUN=name for another run.
 test: setup  ## All tests.
 	pytest
 
+.PHONY: test-gpu
+test-gpu: setup  ## The tests that need an NVIDIA GPU; they are skipped without one.
+	pytest -m gpu
+
 lint: $(INSTALLED)
 	ruff format --check
 	ruff check
