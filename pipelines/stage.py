@@ -59,7 +59,13 @@ class StageContext:
     folder: Path
     """The run's folder, for checkpoints and logs."""
     measures: dict[str, float] = field(default_factory=dict)
-    """What the stage measures while it runs; kept in its seal."""
+    """What the stage measures while it runs; kept in its commits and its seal.
+
+    A stage that goes on after a kill finds here what earlier starts measured up to their last
+    commit, and adds to it.
+    """
+    earlier_seconds: float = 0.0
+    """Wall time that the stage knows earlier starts to have spent on what it made."""
 
 
 class Snapshot(Protocol):
@@ -96,6 +102,8 @@ class WrittenFile:
     num_rows: int
     stats: str
     """Delta's statistics: numRecords, minValues, maxValues, nullCount, JSON."""
+    content: str
+    """Hash of the rows' keys, by which a commit of them is recognized."""
 
 
 class FileWriter(Protocol):

@@ -70,6 +70,8 @@ _VALUES: dict[str, Any] = {
     "max_points": 4.0,
     "comment": None,
     "text_hash": "fedcba9876543210",
+    "holder": "0123456789abcdef",
+    "process": "{}",
     "stage": "generate",
     "table_name": "samples",
     "version": 5,
@@ -136,6 +138,7 @@ def _value(column: Column, number: int) -> Any:
         "metric": "greedy_accuracy" if number == 1 else f"pass_at_{number}",
         "source_row": number,
         "attempt": number,
+        "start": number,
         "rule": f"rule {number}",
         "seed": 1000 + number,
     }

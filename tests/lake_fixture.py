@@ -44,6 +44,7 @@ def run_rows(run: str) -> Rows:
     rows["runs"].append(_run(run))
     rows["problems"] += [_problem(number) for number in range(1, NUM_PROBLEMS + 1)]
     rows["contamination"].append({"iteration": 0})
+    rows["leases"].append({"iteration": 0})
     for iteration in range(3):
         rows["policies"].append(_policy(run, iteration))
         rows["evaluations"] += _evaluations(run, iteration)

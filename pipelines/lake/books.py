@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expectations.check_result import CheckResult
 from pipelines.config import RunConfig
 from pipelines.config.flatten import changed_settings
 from pipelines.config.redact import redacted
 from pipelines.errors import LakeError
-from pipelines.lake.commit import commit, committed_transaction, latest_version
+from pipelines.lake.commit import (
+    AppTransaction,
+    commit,
+    committed_transaction,
+    latest_version,
+    raise_fence,
+)
+from pipelines.lake.fence import Fence
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.seal import Seal
@@ -20,9 +27,6 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_equals
 from schemas import CHECKS, RUNS, STAGES
 from schemas.table import Table
-
-if TYPE_CHECKING:
-    pass
 
 AMENDING = "/"
 """In the name of a stage that amends a table which another stage has made: `grade/exam/ada`."""
@@ -35,6 +39,11 @@ class Books:
         self._location = location
         self._config = config
         self._code_version = code_version
+        self._fence: Fence | None = None
+
+    def is_pinned(self) -> bool:
+        """Whether the run has a configuration that its name is pinned to."""
+        return self._fence is not None or self._pinned_config() is not None
 
     def refuse_another_config(self) -> None:
         """Check the run's name against the configuration it is pinned to, if it is.
@@ -53,8 +62,14 @@ class Books:
                 "choose another name with --name, or undo the change"
             )
 
-    def pin(self, mlflow_run_id: str | None) -> None:
-        """Record the run, if it is new."""
+    def pin(self, mlflow_run_id: str | None, fence: Fence) -> None:
+        """Record the run, if it is new; from here on, earlier starts change none of its records.
+
+        Raises:
+            LakeError: the name was pinned to another configuration meanwhile, or another start has
+                taken the run.
+        """
+        self._fence = fence
         row = {
             "config_hash": self._config.config_hash(),
             "config": json.dumps(redacted(self._config)),
@@ -63,16 +78,23 @@ class Books:
             "created_at": datetime.now(UTC),
         }
         self._append(RUNS, 0, [row], (f"restem/{self._config.name}/run", 1))
+        self.refuse_another_config()  # as it stands in the lake now, whoever recorded it
+        raise_fence(self._writer(STAGES, 0), fence)
 
     def seals(self) -> dict[tuple[int, str], Seal]:
         """The newest seal of each (iteration, stage) of the run."""
         seals = [Seal.from_row(row) for row in self._rows_of_run(STAGES)]
         return {seal.key: seal for seal in sorted(seals, key=lambda seal: seal.attempt)}
 
-    def seal(self, seal: Seal) -> None:
-        """Record that an attempt's table is complete and passed its checks."""
+    def seal(self, seal: Seal) -> Seal:
+        """Record that an attempt's table is complete and passed its checks.
+
+        Returns:
+            The recorded seal: an earlier start's, if it sealed this attempt.
+        """
         app_id = f"restem/{self._config.name}/{seal.iteration}/{seal.stage}/seal"
-        self._append(STAGES, seal.iteration, [seal.to_row()], (app_id, seal.attempt))
+        is_new = self._append(STAGES, seal.iteration, [seal.to_row()], (app_id, seal.attempt))
+        return seal if is_new else self.seals()[seal.key]
 
     def record_checks(
         self,
@@ -132,16 +154,19 @@ class Books:
         return PartitionWriter(table, self._location, self._config.name, iteration)
 
     def _append(
-        self, table: Table, iteration: int, rows: list[dict[str, Any]], txn: tuple[str, int]
-    ) -> None:
+        self, table: Table, iteration: int, rows: list[dict[str, Any]], txn: AppTransaction
+    ) -> bool:
+        """Append rows, unless the transaction is recorded; whether they were appended."""
         import pyarrow as pa
 
+        assert self._fence is not None, "the run was not taken"
         writer = self._writer(table, iteration)
         if committed_transaction(writer, txn[0]) >= txn[1]:
-            return
+            return False  # and no file is written in vain
         schema = table.arrow_schema(partition_columns=False)
         file = writer.write(pa.Table.from_pylist(rows, schema))
-        commit(writer, [file], "append", txn, {"run": self._config.name, "table": table.name})
+        message = {"run": self._config.name, "table": table.name}
+        return commit(writer, [file], "append", txn, message, self._fence).is_new
 
 
 def current(location: Location, table: Table, run_id: str, iteration: int) -> TableSnapshot:

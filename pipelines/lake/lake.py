@@ -5,7 +5,8 @@
 What is guaranteed (docs/lake.md describes the tables):
 
 - A stage that is sealed is not run again; its snapshot is returned at the sealed version.
-- A stage's rows are committed exactly once, whoever repeats or races.
+- A stage's rows are committed exactly once, whoever repeats or races: of several starts of the run
+  one has its lease, and the commits of the others are refused.
 - A table that breaks a critical expectation is not handed on. A stage that commits at once is
   checked before its commit, so no reader ever sees the refused rows; a streaming stage's rows are
   facts (drawn samples, verdicts) and stay, but are not sealed.
@@ -26,10 +27,19 @@ from expectations.check_result import CheckedTable
 from pipelines.config import RunConfig
 from pipelines.errors import ExpectationsFailed
 from pipelines.lake.books import AMENDING, Books, current
-from pipelines.lake.commit import commit, committed_transaction, replace_slice
+from pipelines.lake.commit import (
+    AppTransaction,
+    commit,
+    committed_transaction,
+    raise_fence,
+    replace_slice,
+    transaction_of,
+)
 from pipelines.lake.files import PartitionWriter, conform
+from pipelines.lake.lease import Lease
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
+from pipelines.lake.messages import newest_message
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_equals
@@ -77,7 +87,7 @@ class Listener(Protocol):
         """A stage is complete; `repeated`: it already was before this start."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Attempt:
     """One attempt at a stage: what is made, from what, and the transaction that commits it."""
 
@@ -85,10 +95,18 @@ class _Attempt:
     writer: PartitionWriter
     inputs: Sequence[TableSnapshot]
     context: StageContext
-    transaction: tuple[str, int]
-    """Application id and version; a streaming stage's version counts its commits."""
+    transaction: AppTransaction
+    """Of an attempt that is committed at once; a stream's chunks have their own."""
     number: int
     started: float
+    earlier_seconds: float = 0.0
+    """Wall time of earlier starts, up to their last commit."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, of all starts."""
+        earlier = self.earlier_seconds + self.context.earlier_seconds
+        return earlier + time.monotonic() - self.started
 
     @property
     def iteration(self) -> int:
@@ -107,6 +125,7 @@ class Lake:
     listener: Listener
     progress: Progress
     _books: Books
+    _lease: Lease
     _seals: dict[tuple[int, str], Seal] = field(default_factory=dict)
     _is_ready: bool = False
 
@@ -118,6 +137,10 @@ class Lake:
             LakeError: the rows are not the table's, or another process races this one.
         """
         assert stage.reads == tuple(item.table for item in inputs), f"inputs of {stage.name}"
+        if (iteration, stage.name) not in self._seals and self._books.is_pinned():
+            # Before the work, so that no other start does it too. A new run is taken at its first
+            # commit: until then it may end in a user's mistake, which leaves nothing behind.
+            self._make_ready()
         seal = self._seals.get((iteration, stage.name))
         if seal is not None:
             snapshot = self._snapshot(stage.table, iteration, seal.version)
@@ -138,8 +161,8 @@ class Lake:
             ExpectationsFailed: a critical expectation does not hold; nothing is replaced.
             LakeError: the rows are not the table's, or another process races this one.
         """
+        self._make_ready()
         number = self._seals[iteration, stage.name].attempt + 1
-        # Not the stage's own id, whose version counts the chunks of a first attempt that streamed.
         transaction = (f"{self._app_id(iteration, stage)}/attempt", number)
         attempt = self._attempt(stage, iteration, inputs, transaction, number)
         return self._sealed_now(attempt, self._at_once(attempt, stage))
@@ -171,17 +194,19 @@ class Lake:
         attempt = self._attempt(stage, iteration, inputs, (app_id, 0), 0)
         writer = attempt.writer
         rows = _by_key(table, writer.complete(stage.function(attempt.context, *inputs)))
+        # From this version on no earlier start changes the slice.
+        snapshot = self._snapshot(table, iteration, raise_fence(writer, self._lease.fence))
         number = committed_transaction(writer, app_id)
-        snapshot = self.latest_snapshot(table, iteration)
         there = _by_key(table, snapshot.arrow(where=where))
         changes = number == 0 or not there.select(rows.column_names).cast(rows.schema).equals(rows)
         if changes:
             number += 1
             checked = self._passed(attempt, rows)
             message = self._message(attempt)
-            version = replace_slice(writer, rows, where, (app_id, number), message)
-            self._books.record_checks(table, iteration, stage.name, version, checked.results)
-            snapshot = self._snapshot(table, iteration, version)
+            transaction = (app_id, number)
+            done = replace_slice(writer, rows, where, transaction, message, self._lease.fence)
+            self._record_checks(attempt, checked, done.version)
+            snapshot = self._snapshot(table, iteration, done.version)
         # Repeated or not: a kill between the commit and its seal is made good here.
         self._seal(attempt, snapshot, rows.num_rows, number)
         return changes
@@ -208,7 +233,7 @@ class Lake:
         stage: Stage,
         iteration: int,
         inputs: Sequence[TableSnapshot],
-        transaction: tuple[str, int],
+        transaction: AppTransaction,
         number: int,
     ) -> _Attempt:
         writer = PartitionWriter(stage.table, self.location, self.config.name, iteration)
@@ -216,16 +241,24 @@ class Lake:
         return _Attempt(stage, writer, inputs, context, transaction, number, time.monotonic())
 
     def _make_ready(self) -> None:
-        """Create the tables and pin the run's name, right before the first commit.
+        """Take the run: create the tables, get the lease, pin the run's name; at the first call only.
 
-        Not earlier: a user's mistake must leave nothing behind, least of all a name that is pinned
-        to the wrong configuration.
+        A user's mistake must leave nothing behind, least of all a name that is pinned to the wrong
+        configuration: so a new run is not taken before its first commit.
+
+        Raises:
+            LakeError: another start has the run, or has pinned its name to another configuration.
         """
-        if not self._is_ready:
-            mlflow_run_id = self.listener.mlflow_run_id()
-            create_tables(self.location, self.config.lake)
-            self._books.pin(mlflow_run_id)
-            self._is_ready = True
+        if self._is_ready:
+            return
+        self._lease.wait_until_free()
+        mlflow_run_id = self.listener.mlflow_run_id()
+        create_tables(self.location, self.config.lake)
+        self._lease.take()
+        self._books.pin(mlflow_run_id, self._lease.fence)
+        # Read anew: what an earlier start sealed until now, and no more from here on.
+        self._seals = self._books.seals()
+        self._is_ready = True
 
     def _snapshot(self, table: Table, iteration: int, version: int) -> TableSnapshot:
         return TableSnapshot(table, self.location, self.config.name, iteration, version)
@@ -240,40 +273,54 @@ class Lake:
         return snapshot
 
     def _seal(self, attempt: _Attempt, snapshot: TableSnapshot, num_rows: int, number: int) -> Seal:
-        seal = Seal(
-            iteration=attempt.iteration,
-            stage=attempt.stage.name,
-            attempt=number,
-            table_name=snapshot.table.name,
-            version=snapshot.version,
-            inputs=tuple(item.describe() for item in attempt.inputs),
-            rows=num_rows,
-            seconds=time.monotonic() - attempt.started,
-            measures=attempt.context.measures,
-            mlflow_run_id=self.listener.mlflow_run_id(attempt.iteration),
-            config_hash=self.config.config_hash(),
-            code_version=code_version(),
-            committed_at=datetime.now(UTC),
+        seal = self._books.seal(
+            Seal(
+                iteration=attempt.iteration,
+                stage=attempt.stage.name,
+                attempt=number,
+                table_name=snapshot.table.name,
+                version=snapshot.version,
+                inputs=tuple(item.describe() for item in attempt.inputs),
+                rows=num_rows,
+                seconds=attempt.seconds,
+                measures=attempt.context.measures,
+                mlflow_run_id=self.listener.mlflow_run_id(attempt.iteration),
+                config_hash=self.config.config_hash(),
+                code_version=code_version(),
+                committed_at=datetime.now(UTC),
+            )
         )
-        self._books.seal(seal)
         self._seals[seal.key] = seal
         return seal
 
     def _message(self, attempt: _Attempt) -> dict[str, Any]:
         return {
-            "run": self.config.name,
-            "iteration": attempt.iteration,
-            "stage": attempt.stage.name,
+            **self._key_of_message(attempt),
+            "seconds": attempt.seconds,
+            "measures": attempt.context.measures,
             "inputs": [item.describe() for item in attempt.inputs],
             "config_hash": self.config.config_hash(),
             "code_version": code_version(),
             "mlflow_run_id": self.listener.mlflow_run_id(attempt.iteration),
         }
 
+    def _key_of_message(self, attempt: _Attempt) -> dict[str, object]:
+        return {
+            "run": self.config.name,
+            "iteration": attempt.iteration,
+            "stage": attempt.stage.name,
+        }
+
+    def _recall(self, attempt: _Attempt) -> None:
+        """Go on from the seconds and measures of the attempt's last commit, by an earlier start."""
+        message = newest_message(attempt.writer, self._key_of_message(attempt))
+        attempt.earlier_seconds = float(message.get("seconds", 0.0))
+        attempt.context.measures.update(message.get("measures", {}))
+
     def _at_once(self, attempt: _Attempt, stage: SparkStage | ArrowStage) -> TableSnapshot:
         if committed_transaction(attempt.writer, attempt.transaction[0]) >= attempt.transaction[1]:
             # Committed, and then killed before the seal: check what is there, and seal it.
-            return self._checked(attempt)
+            return self._checked_as_committed(attempt)
         if isinstance(stage, ArrowStage):
             rows = stage.function(attempt.context, *attempt.inputs)
             return self._commit_arrow(attempt, attempt.writer.complete(rows))
@@ -298,43 +345,61 @@ class Lake:
 
     def _commit_arrow(self, attempt: _Attempt, rows: pa.Table) -> TableSnapshot:
         checked = self._passed(attempt, rows)
-        writer = attempt.writer
+        writer, fence = attempt.writer, self._lease.fence
         files = [writer.write(rows)]
         message = self._message(attempt)
-        version = commit(writer, files, "overwrite", attempt.transaction, message)
-        snapshot = self._snapshot(writer.table, writer.iteration, version)
-        self._record_checks(attempt, checked, snapshot.version)
-        return snapshot
+        done = commit(writer, files, "overwrite", attempt.transaction, message, fence)
+        if not done.is_new:
+            return self._checked_as_committed(attempt)
+        self._record_checks(attempt, checked, done.version)
+        return self._snapshot(writer.table, writer.iteration, done.version)
 
     def _commit_spark(self, attempt: _Attempt, frame: DataFrame) -> TableSnapshot:
+        """Commit a large table with Spark's Delta writer.
+
+        It records one transaction only, the attempt's, and skips the write if that is recorded. So
+        the start's number is checked before and after, and what is sealed is what is there.
+        """
         checked = self._passed(attempt, frame)
         writer, (app_id, app_version) = attempt.writer, attempt.transaction
-        where = sql_equals(**writer.partition)
+        raise_fence(writer, self._lease.fence)
+        message = {**self._message(attempt), "start": self._lease.fence.start}
         (
             frame.sortWithinPartitions(*writer.table.key)
             .write.format("delta")
             .mode("overwrite")
-            .option("replaceWhere", where)
+            .option("replaceWhere", sql_equals(**writer.partition))
             .option("txnAppId", app_id)
             .option("txnVersion", app_version)
-            .option("userMetadata", json.dumps(self._message(attempt)))
+            .option("userMetadata", json.dumps(message))
             .save(self.location.table(writer.table.name))
         )
         snapshot = self.latest_snapshot(writer.table, writer.iteration)
+        self._lease.fence.require(snapshot.delta())
+        there = newest_message(writer, self._key_of_message(attempt))
+        if there.get("start") != self._lease.fence.start:
+            return self._checked_as_committed(attempt)
         self._record_checks(attempt, checked, snapshot.version)
         return snapshot
 
     def _stream(self, attempt: _Attempt, stage: StreamStage) -> TableSnapshot:
         self._make_ready()
-        writer, (app_id, _) = attempt.writer, attempt.transaction
-        committed = self.latest_snapshot(stage.table, attempt.iteration)
-        message = self._message(attempt)
-        sequence = committed_transaction(writer, app_id)
+        writer, fence = attempt.writer, self._lease.fence
+        app_id, _ = attempt.transaction
+        # From this version on no earlier start commits: what is not there is made here.
+        committed = self._snapshot(stage.table, attempt.iteration, raise_fence(writer, fence))
+        if committed.count():
+            self._recall(attempt)
         for files in stage.function(
             attempt.context, *attempt.inputs, committed=committed, writer=writer
         ):
-            sequence += 1
-            commit(writer, files, "append", (app_id, sequence), message)
+            transaction = transaction_of(app_id, files)
+            commit(writer, files, "append", transaction, self._message(attempt), fence)
+        return self._checked(attempt)
+
+    def _checked_as_committed(self, attempt: _Attempt) -> TableSnapshot:
+        """As `_checked`, where an earlier start made the rows, and knows what they cost."""
+        self._recall(attempt)
         return self._checked(attempt)
 
     def _checked(self, attempt: _Attempt) -> TableSnapshot:
@@ -372,7 +437,7 @@ def _by_key(table: Table, rows: pa.Table) -> pa.Table:
 def open_lake(
     config: RunConfig, engines: Engines, gate: Gate, listener: Listener, progress: Progress
 ) -> Iterator[Lake]:
-    """Open a run in its lake, holding the run's lock.
+    """Open a run in its lake. It is taken when something is to be made, and given back at the end.
 
     Raises:
         LakeError: the lake cannot be used, the run is being worked on, or its name is pinned to
@@ -380,7 +445,14 @@ def open_lake(
     """
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
-    with run_lock(location, config.name):
+    with run_lock(location, config.name) as is_locked:
         refuse_another_version(location)
         books.refuse_another_config()
-        yield Lake(config, location, engines, gate, listener, progress, books, books.seals())
+        lease = Lease(location, config.name, code_version(), is_locked=is_locked, say=progress.say)
+        lease.wait_until_free()
+        try:
+            yield Lake(
+                config, location, engines, gate, listener, progress, books, lease, books.seals()
+            )
+        finally:
+            lease.release()

@@ -99,10 +99,11 @@ def _workload(config: RunConfig, iteration: int) -> Workload:
 
 
 class _Tally:
-    """Adds up what the engines drew into the stage's measures, and reports it."""
+    """Adds what the engines draw to the stage's measures, which hold earlier starts', and reports it."""
 
     def __init__(self, context: StageContext, task: Task) -> None:
         self._measures, self._task = context.measures, task
+        self._before = dict(context.measures)
         self._tokens = self._prompt_tokens = 0
         self._began, self._ended = float("inf"), 0.0
         self._starts: dict[str, float] = {}
@@ -114,13 +115,14 @@ class _Tally:
         self._ended = max(self._ended, drawn.ended)
         self._starts[drawn.engine] = drawn.engine_start_seconds
         seconds = max(self._ended - self._began, 1e-9)
-        rate = self._tokens / seconds
-        self._measures.update(
-            tokens=self._tokens,
-            prompt_tokens=self._prompt_tokens,
-            seconds_drawing=seconds,
-            tokens_per_second=rate,
-            engine_start_seconds=sum(self._starts.values()),
-            engine_starts=len(self._starts),
-        )
-        self._task.advance(drawn.file.num_rows, f"{rate:,.0f} tokens/s")
+        measured = {
+            "tokens": self._tokens,
+            "prompt_tokens": self._prompt_tokens,
+            "seconds_drawing": seconds,
+            "engine_start_seconds": sum(self._starts.values()),
+            "engine_starts": len(self._starts),
+        }
+        total = {name: self._before.get(name, 0.0) + value for name, value in measured.items()}
+        rate = total["tokens"] / total["seconds_drawing"]
+        self._measures.update(total | {"tokens_per_second": rate})
+        self._task.advance(drawn.file.num_rows, f"{self._tokens / seconds:,.0f} tokens/s")

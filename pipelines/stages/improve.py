@@ -53,7 +53,10 @@ def improve(config: RunConfig) -> ArrowStage:
         if config.training.launcher == "ray":
             context.engines.start_ray()
         result = fine_tune(job, training_set.count(), context.progress)
-        context.measures.update(_measures(result, time.monotonic() - began))
+        seconds = time.monotonic() - began
+        context.measures.update(_measures(result, seconds))
+        # Epochs that earlier starts trained: nothing of them is committed until the policy is.
+        context.earlier_seconds = max(0.0, result.seconds - seconds)
         return _policy_row(result, start, training_set.version)
 
     kept = min(config.curate.cutoff, config.sampling.num_samples_per_problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -132,6 +133,53 @@ def test_a_stream_resumes_behind_its_last_commit_and_changes_no_committed_row(
 
 def _rows(lake: Lake) -> list[dict[str, Any]]:
     return lake.latest_snapshot(SAMPLES, 0).arrow().to_pylist()
+
+
+def counting(wanted: list[str], die_after: int = 99, slow: float = 0.0) -> StreamStage:
+    """As `one_file_a_sample`, with a measure of what is drawn."""
+    inner = one_file_a_sample([], wanted, die_after)
+
+    def draw(
+        context: StageContext, *, committed: Snapshot, writer: FileWriter
+    ) -> Iterator[list[WrittenFile]]:
+        for files in inner.function(context, committed=committed, writer=writer):
+            time.sleep(slow)
+            context.measures["tokens"] = context.measures.get("tokens", 0) + 10
+            yield files
+
+    return StreamStage(name="generate", table=SAMPLES, function=draw)
+
+
+def test_a_seal_holds_the_seconds_and_measures_of_all_starts(tmp_path: Path) -> None:
+    wanted = [f"s{number}" for number in range(5)]
+    with opened(tmp_path) as lake, pytest.raises(RuntimeError, match="killed"):
+        lake.materialize(counting(wanted, die_after=3, slow=0.3), 0)
+    with opened(tmp_path) as lake:
+        lake.materialize(counting(wanted), 0)
+        seal = lake._seals[0, "generate"]
+    assert seal.measures["tokens"] == 50
+    assert seal.seconds > 0.9
+
+
+def test_a_kill_between_the_last_commit_and_the_seal_loses_no_measure(tmp_path: Path) -> None:
+    def measured(context: StageContext) -> pa.Table:
+        context.measures["loss"] = 0.5
+        time.sleep(0.3)
+        return problems("a")
+
+    stages = (counting(["s0", "s1"], slow=0.2), ingest(measured))
+    for stage in stages:
+        with opened(tmp_path) as lake:
+            lake._books.seal = _killed  # type: ignore[method-assign]
+            with pytest.raises(KeyboardInterrupt):
+                lake.materialize(stage, 0)
+    with opened(tmp_path) as lake:
+        for stage in stages:
+            lake.materialize(stage, 0)
+        drawn, read = lake._seals[0, "generate"], lake._seals[0, "ingest"]
+    assert (drawn.measures, read.measures) == ({"tokens": 20}, {"loss": 0.5})
+    assert drawn.seconds > 0.4
+    assert read.seconds > 0.3
 
 
 def test_a_snapshot_keeps_its_version_when_the_table_goes_on(tmp_path: Path) -> None:

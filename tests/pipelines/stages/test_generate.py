@@ -36,7 +36,7 @@ class FolderWriter:
     def write(self, rows: pa.Table) -> WrittenFile:
         name = f"{os.urandom(8).hex()}.parquet"
         pq.write_table(rows, self.folder / name)
-        return WrittenFile(name, (self.folder / name).stat().st_size, rows.num_rows, "{}")
+        return WrittenFile(name, (self.folder / name).stat().st_size, rows.num_rows, "{}", name)
 
 
 @dataclass(frozen=True)
