@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jobs.machine.preflight import preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
-from jobs.show.report import has_report, show_report, write_report
+from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
@@ -35,6 +35,7 @@ def run(config: RunConfig) -> None:
     """
     with _open_run(config) as opened:
         if not opened.is_finished:
+            discard_report(config)  # of a run that is finished and grows now
             with opened.started(spark=not opened.is_sealed):
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
@@ -79,8 +80,8 @@ class _OpenRun:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether every stage of the run is sealed."""
-        return all(self.lake.is_sealed(*step.key) for step in steps_of(self.config))
+        """Whether every stage of the run is sealed, with all that it is asked for now."""
+        return all(self.lake.is_made(step.stage, step.iteration) for step in steps_of(self.config))
 
     @property
     def is_finished(self) -> bool:

@@ -79,6 +79,8 @@ _VALUES: dict[str, Any] = {
     "rows": 100,
     "seconds": 1.5,
     "measures": "{}",
+    "covers": "[]",
+    "settings": "{}",
     "severity": "critical",
     "passed": True,
     "observed": "100",

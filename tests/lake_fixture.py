@@ -222,6 +222,7 @@ def _stages(run: str) -> list[dict[str, Any]]:
             "attempt": 1,
             "table_name": step.stage.table.name,
             "version": 0 if run == "first" else 1,
+            "covers": json.dumps(step.stage.covers),
             "rows": 8,
             "seconds": costs.get(step.stage.name, 2.0),
             "committed_at": factories.NOON + timedelta(minutes=minute),

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from expectations.check_result import CheckedTable
 from pipelines.config import RunConfig
-from pipelines.errors import ExpectationsFailed
+from pipelines.errors import ExpectationsFailed, LakeError
 from pipelines.lake.books import AMENDING, Books, current
 from pipelines.lake.commit import (
     AppTransaction,
@@ -47,7 +47,7 @@ from pipelines.lake.tables import create_tables, refuse_another_version
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.version import code_version
 from pipelines.stage import ArrowStage, Engines, SparkStage, Stage, StageContext, StreamStage
-from schemas.table import Table
+from schemas.table import ColumnType, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +99,8 @@ class _Attempt:
     """Of an attempt that is committed at once; a stream's chunks have their own."""
     number: int
     started: float
+    extended: TableSnapshot | None = None
+    """The sealed rows that this attempt adds to; None if it makes all."""
     earlier_seconds: float = 0.0
     """Wall time of earlier starts, up to their last commit."""
 
@@ -132,21 +134,31 @@ class Lake:
     def materialize(self, stage: Stage, iteration: int, *inputs: TableSnapshot) -> TableSnapshot:
         """The stage's table of an iteration: as it is if it is sealed, else made, checked, sealed.
 
+        A sealed stage that covers less than is asked for now, as another iteration or suite was
+        added, is extended: rows are added in a new attempt, and those that are there stay.
+
         Raises:
             ExpectationsFailed: a critical expectation does not hold.
             LakeError: the rows are not the table's, or another process races this one.
         """
         assert stage.reads == tuple(item.table for item in inputs), f"inputs of {stage.name}"
-        if (iteration, stage.name) not in self._seals and self._books.is_pinned():
+        if not self.is_made(stage, iteration) and self._books.is_pinned():
             # Before the work, so that no other start does it too. A new run is taken at its first
             # commit: until then it may end in a user's mistake, which leaves nothing behind.
             self._make_ready()
         seal = self._seals.get((iteration, stage.name))
-        if seal is not None:
+        if seal is not None and self.is_made(stage, iteration):
             snapshot = self._snapshot(stage.table, iteration, seal.version)
             self.listener.stage_sealed(seal, snapshot, repeated=True)
             return snapshot
-        attempt = self._attempt(stage, iteration, inputs, (self._app_id(iteration, stage), 1), 1)
+        if seal is None:
+            transaction, number = (self._app_id(iteration, stage), 1), 1
+        else:
+            number = seal.attempt + 1
+            transaction = (f"{self._app_id(iteration, stage)}/attempt", number)
+        attempt = self._attempt(stage, iteration, inputs, transaction, number)
+        if seal is not None:
+            attempt.extended = self._snapshot(stage.table, iteration, seal.version)
         if isinstance(stage, StreamStage):
             return self._sealed_now(attempt, self._stream(attempt, stage))
         return self._sealed_now(attempt, self._at_once(attempt, stage))
@@ -224,6 +236,11 @@ class Lake:
         """Whether the lake has the table; an older version's may lack a newer one."""
         return self.location.has_table(table.name)
 
+    def is_made(self, stage: Stage, iteration: int) -> bool:
+        """Whether a stage is sealed and covers all that it is asked for."""
+        seal = self._seals.get((iteration, stage.name))
+        return seal is not None and set(stage.covers) <= set(seal.covers)
+
     def is_sealed(self, iteration: int, stage: str) -> bool:
         """Whether a stage is sealed."""
         return (iteration, stage) in self._seals
@@ -238,7 +255,14 @@ class Lake:
     ) -> _Attempt:
         writer = PartitionWriter(stage.table, self.location, self.config.name, iteration)
         context = StageContext(self.engines, self.progress, self.config.folder)
+        context.settings.update(self._settings_of(stage))
         return _Attempt(stage, writer, inputs, context, transaction, number, time.monotonic())
+
+    def _settings_of(self, stage: Stage) -> Mapping[str, str]:
+        """What the stage's settings were resolved to when the run made it last, in any iteration."""
+        seals = [seal for seal in self._seals.values() if seal.stage == stage.name]
+        newest = max(seals, key=lambda seal: seal.committed_at, default=None)
+        return {} if newest is None else newest.settings
 
     def _make_ready(self) -> None:
         """Take the run: create the tables, get the lease, pin the run's name; at the first call only.
@@ -284,6 +308,8 @@ class Lake:
                 rows=num_rows,
                 seconds=attempt.seconds,
                 measures=attempt.context.measures,
+                covers=self._covers(attempt),
+                settings=attempt.context.settings,
                 mlflow_run_id=self.listener.mlflow_run_id(attempt.iteration),
                 config_hash=self.config.config_hash(),
                 code_version=code_version(),
@@ -293,11 +319,18 @@ class Lake:
         self._seals[seal.key] = seal
         return seal
 
+    def _covers(self, attempt: _Attempt) -> tuple[str, ...]:
+        """What the stage has rows for: what this attempt was asked for, and what was there."""
+        earlier = self._seals.get((attempt.iteration, attempt.stage.name))
+        there = () if earlier is None else earlier.covers
+        return tuple(sorted({*attempt.stage.covers, *there}))
+
     def _message(self, attempt: _Attempt) -> dict[str, Any]:
         return {
             **self._key_of_message(attempt),
             "seconds": attempt.seconds,
             "measures": attempt.context.measures,
+            "settings": attempt.context.settings,
             "inputs": [item.describe() for item in attempt.inputs],
             "config_hash": self.config.config_hash(),
             "code_version": code_version(),
@@ -312,10 +345,11 @@ class Lake:
         }
 
     def _recall(self, attempt: _Attempt) -> None:
-        """Go on from the seconds and measures of the attempt's last commit, by an earlier start."""
+        """Go on from what the stage's last commit, by an earlier start, took and was made with."""
         message = newest_message(attempt.writer, self._key_of_message(attempt))
         attempt.earlier_seconds = float(message.get("seconds", 0.0))
         attempt.context.measures.update(message.get("measures", {}))
+        attempt.context.settings.update(message.get("settings", {}))
 
     def _at_once(self, attempt: _Attempt, stage: SparkStage | ArrowStage) -> TableSnapshot:
         if committed_transaction(attempt.writer, attempt.transaction[0]) >= attempt.transaction[1]:
@@ -326,9 +360,12 @@ class Lake:
             return self._commit_arrow(attempt, attempt.writer.complete(rows))
         frame = self._spark_frame(attempt, stage)
         try:
+            added = None if attempt.extended is None else self._added(attempt.extended, frame)
             if frame.count() > self.config.gate.max_pandas_rows:
-                return self._commit_spark(attempt, frame)
-            return self._commit_arrow(attempt, conform(stage.table, frame.toArrow()))
+                return self._commit_spark(attempt, frame, added)
+            rows = conform(stage.table, frame.toArrow())
+            to_add = None if added is None else conform(stage.table, added.toArrow())
+            return self._commit_arrow(attempt, rows, to_add)
         finally:
             frame.unpersist()
 
@@ -343,18 +380,44 @@ class Lake:
         columns = [F.col(c.name).cast(c.type.spark()).alias(c.name) for c in writer.table.columns]
         return frame.select(columns).persist()
 
-    def _commit_arrow(self, attempt: _Attempt, rows: pa.Table) -> TableSnapshot:
+    def _added(self, sealed: TableSnapshot, frame: DataFrame) -> DataFrame:
+        """The rows of a table that was made again for more, without those that are sealed.
+
+        Raises:
+            LakeError: sealed rows are missing in it or differ (but for figures, which are computed
+                anew from the newest verdicts, and stay as they were).
+        """
+        table, there = sealed.table, sealed.spark(self.engines.spark())
+        kept = [c.name for c in table.columns if c.type is not ColumnType.DOUBLE]
+        changed = there.select(kept).exceptAll(frame.select(kept)).count()
+        if changed:
+            raise LakeError(
+                f"{table.name}: {changed:,} rows that are there would change or be missing, so "
+                "nothing can be added to them; undo the change of the problems' files, or choose "
+                "another name with --name"
+            )
+        return frame.join(there.select(*table.key), on=list(table.key), how="left_anti").select(
+            *table.column_names
+        )
+
+    def _commit_arrow(
+        self, attempt: _Attempt, rows: pa.Table, added: pa.Table | None = None
+    ) -> TableSnapshot:
+        """Check the rows and commit them: all of them, or those that are added to sealed ones."""
         checked = self._passed(attempt, rows)
         writer, fence = attempt.writer, self._lease.fence
-        files = [writer.write(rows)]
+        files = [writer.write(rows if added is None else added)]
+        mode: Literal["append", "overwrite"] = "overwrite" if added is None else "append"
         message = self._message(attempt)
-        done = commit(writer, files, "overwrite", attempt.transaction, message, fence)
+        done = commit(writer, files, mode, attempt.transaction, message, fence)
         if not done.is_new:
             return self._checked_as_committed(attempt)
         self._record_checks(attempt, checked, done.version)
         return self._snapshot(writer.table, writer.iteration, done.version)
 
-    def _commit_spark(self, attempt: _Attempt, frame: DataFrame) -> TableSnapshot:
+    def _commit_spark(
+        self, attempt: _Attempt, frame: DataFrame, added: DataFrame | None
+    ) -> TableSnapshot:
         """Commit a large table with Spark's Delta writer.
 
         It records one transaction only, the attempt's, and skips the write if that is recorded. So
@@ -364,12 +427,13 @@ class Lake:
         writer, (app_id, app_version) = attempt.writer, attempt.transaction
         raise_fence(writer, self._lease.fence)
         message = {**self._message(attempt), "start": self._lease.fence.start}
+        sorted_rows = (frame if added is None else added).sortWithinPartitions(*writer.table.key)
+        rows = sorted_rows.write.format("delta").mode("append")
+        if added is None:
+            where = sql_equals(**writer.partition)
+            rows = rows.mode("overwrite").option("replaceWhere", where)
         (
-            frame.sortWithinPartitions(*writer.table.key)
-            .write.format("delta")
-            .mode("overwrite")
-            .option("replaceWhere", sql_equals(**writer.partition))
-            .option("txnAppId", app_id)
+            rows.option("txnAppId", app_id)
             .option("txnVersion", app_version)
             .option("userMetadata", json.dumps(message))
             .save(self.location.table(writer.table.name))
@@ -385,17 +449,35 @@ class Lake:
     def _stream(self, attempt: _Attempt, stage: StreamStage) -> TableSnapshot:
         self._make_ready()
         writer, fence = attempt.writer, self._lease.fence
-        app_id, _ = attempt.transaction
         # From this version on no earlier start commits: what is not there is made here.
-        committed = self._snapshot(stage.table, attempt.iteration, raise_fence(writer, fence))
-        if committed.count():
+        raise_fence(writer, fence)
+        app_id = self._app_id(attempt.iteration, stage)
+        if self.latest_snapshot(stage.table, attempt.iteration).count():
             self._recall(attempt)
+        num_removed = self._remove_refused(attempt, stage, f"{app_id}/again")
+        if num_removed:
+            app_id = f"{app_id}/again-{num_removed}"  # the same chunks may be made again
+        committed = self.latest_snapshot(stage.table, attempt.iteration)
         for files in stage.function(
             attempt.context, *attempt.inputs, committed=committed, writer=writer
         ):
             transaction = transaction_of(app_id, files)
             commit(writer, files, "append", transaction, self._message(attempt), fence)
         return self._checked(attempt)
+
+    def _remove_refused(self, attempt: _Attempt, stage: StreamStage, app_id: str) -> int:
+        """Remove the rows for which the table was refused; how often this was done so far."""
+        writer = attempt.writer
+        number = committed_transaction(writer, app_id)
+        if stage.again is not None and self._books.was_refused(stage.table, attempt.iteration):
+            snapshot = self.latest_snapshot(stage.table, attempt.iteration)
+            if snapshot.count(stage.again):
+                number += 1
+                nothing = stage.table.arrow_schema().empty_table()
+                message = {**self._message(attempt), "removed": stage.again}
+                fence = self._lease.fence
+                replace_slice(writer, nothing, stage.again, (app_id, number), message, fence)
+        return number
 
     def _checked_as_committed(self, attempt: _Attempt) -> TableSnapshot:
         """As `_checked`, where an earlier start made the rows, and knows what they cost."""
