@@ -12,6 +12,7 @@ from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
+from pipelines.errors import TakenOver, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -21,7 +22,7 @@ from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.run_listener import RunListener
 from pipelines.runs.stages_by_name import named_steps, run_steps
 from pipelines.runs.steps import steps_of, timed_stages
-from pipelines.runs.tracking import tracker_of
+from pipelines.runs.tracking import Ending, tracker_of
 from pipelines.runtime.progress import for_terminal
 from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
@@ -61,6 +62,8 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
     with _open_run(config) as opened, opened.started(spark=needs_spark):
         run_steps(opened.lake, steps)
+        ending = Ending.HAS_MORE_STAGES
+        opened.follower.stop(ending, f"stages {names} are done; others may be to come")
 
 
 @dataclass(frozen=True)
@@ -131,4 +134,20 @@ def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
         gate = ExpectationGate(config)
         follower = RunListener(config, tracker_of(config, progress.say), progress)
         lake = stack.enter_context(open_lake(config, sessions, gate, follower, progress))
-        yield _OpenRun(config, lake, sessions, gate, follower)
+        with _closing(follower):
+            yield _OpenRun(config, lake, sessions, gate, follower)
+
+
+@contextmanager
+def _closing(follower: RunListener) -> Iterator[None]:
+    """Close the tracker's run if this start fails or is interrupted."""
+    try:
+        yield
+    except TakenOver:
+        raise  # it is another start's now
+    except KeyboardInterrupt:
+        follower.stop(Ending.INTERRUPTED, "interrupted; the same command goes on")
+        raise
+    except BaseException as error:
+        follower.stop(Ending.FAILED, f"{type(error).__name__}: {first_line(error)}")
+        raise

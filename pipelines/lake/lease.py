@@ -52,6 +52,7 @@ OBSERVED_SECONDS = 25.0
 """Seconds for which a heartbeat must not change before its start is taken for dead."""
 EXPIRY_SECONDS = 60.0
 """Age of a heartbeat from which OBSERVED_SECONDS are enough; the longest wait."""
+_SURELY_DEAD_SECONDS = 24 * 3600.0
 _POLLS = 20
 """How often a heartbeat is looked at in OBSERVED_SECONDS."""
 
@@ -118,6 +119,16 @@ class Lease:
         holder = self._holder(self._open())
         if holder is not None and self._fence is None:
             self._wait_for(holder)
+
+    def may_be_held(self) -> bool:
+        """Whether another start may be at work on the run, as far as one look tells."""
+        holder = self._holder(self._open())
+        if holder is None:
+            return False
+        beat = self._beat(holder)
+        if (beat is not None and beat.released) or holder.process.is_running() is False:
+            return False
+        return beat is None or time.time() - beat.at < _SURELY_DEAD_SECONDS
 
     def take(self) -> None:
         """Take the run's next number, and begin the heartbeat.
@@ -278,3 +289,22 @@ class _Heart:
 
 def _path(run_id: str, holder: str) -> str:
     return f"_leases/{run_id}/{holder}.json"
+
+
+def held_runs(location: Location) -> set[str]:
+    """The runs that a start may be working on; none is waited for.
+
+    A start that has not given its run back counts, unless its process is known to have ended or its
+    last heartbeat is older than a day.
+    """
+    if not location.has_table(LEASES.name):
+        return set()
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
+    table = location.open_table(LEASES.name)
+    sql = "SELECT DISTINCT run_id FROM t"
+    found = pa.table(QueryBuilder().register("t", table).execute(sql).read_all())
+    runs = {str(run) for run in found["run_id"].to_pylist()}
+    leases = {run: Lease(location, run, "", is_locked=False, say=lambda _: None) for run in runs}
+    return {run for run, lease in leases.items() if lease.may_be_held()}
