@@ -27,6 +27,7 @@ from jobs.machine.sessions import ray_session
 from pipelines.config import LakeConfig, ProblemsConfig, RayConfig, RunConfig, SourceConfig
 from pipelines.lake.books import current
 from pipelines.lake.commit import commit
+from pipelines.lake.fence import Fence
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.snapshot import TableSnapshot
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _RUN = "benchmark"
+_FENCE = Fence(_RUN, 1)
 _ANY = {
     ColumnType.STRING: "sample",
     ColumnType.BOOLEAN: True,
@@ -87,7 +89,7 @@ def _measure(config: RunConfig, samples: TableSnapshot, prompts: TableSnapshot) 
             context, samples, prompts, committed=committed, writer=writer
         )
         for number, files in enumerate(groups, 1):
-            commit(writer, files, "append", ("restem/benchmark", number), {})
+            commit(writer, files, "append", ("restem/benchmark", number), {}, _FENCE)
         seconds = time.monotonic() - began
     _show(context.measures, seconds, ray.seconds, peak.gib)
 
@@ -153,7 +155,8 @@ def _commit(config: RunConfig, table: Table, columns: Mapping[str, Sequence[Any]
     fields = [field for field in table.columns if field.name not in table.partition_by]
     rows = pa.table({f.name: columns.get(f.name) or _filler(f, number) for f in fields})
     writer = _writer(table, config)
-    commit(writer, [writer.write(rows)], "append", (f"restem/benchmark/{table.name}", 1), {})
+    transaction = (f"restem/benchmark/{table.name}", 1)
+    commit(writer, [writer.write(rows)], "append", transaction, {}, _FENCE)
     return current(writer.location, table, _RUN, 0)
 
 

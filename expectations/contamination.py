@@ -16,8 +16,8 @@ def expectations(context: Context) -> list[Rule]:
                 context.problems_in_training,
                 "evaluation problem with the text of a training problem",
                 severity=CRITICAL if context.refuses_problems_in_training else WARNING,
-                remedy="remove it from problems.sources, or set problems.contamination.exact: "
-                "warning",
+                remedy="set problems.contamination.exact: warning, or remove it from "
+                "problems.sources, in a run of another name (--name)",
             )
         )
     if context.contaminated_suites is not None:
@@ -27,7 +27,7 @@ def expectations(context: Context) -> list[Rule]:
                 "suite of which too many problems share a run of words with a training problem",
                 severity=WARNING,
                 remedy="look at the table contamination; the limits are "
-                "problems.contamination.words and max_share",
+                "problems.contamination.words and problems.contamination.max_share",
             )
         )
     return rules

@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expectations.rule import Found
-from schemas.rewards import CHECKER_FAILURES
+
+
+@dataclass(frozen=True)
+class Checker:
+    """A reward that scored samples, and how often it failed on them."""
+
+    name: str
+    """The reward, with the suites whose samples it scored."""
+    failed: Found
+    total: int
+    """Number of samples that it scored."""
+    max_share: float
+    """Largest share of them that it may fail on, 0 to 1."""
+    tolerances: str
+    """The settings that allow more, in words."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +37,8 @@ class Context:
 
     samples_without_verdict: Found | None = None
     verdicts_without_sample: Found | None = None
-    checker_failures: tuple[str, ...] = CHECKER_FAILURES
-    """Verdicts that count as failures of the checker."""
-    max_checker_failures: float | None = None
-    """Largest share of verdicts that may be failures of the checker, 0 to 1."""
+    checkers: tuple[Checker, ...] = ()
+    """The rewards that scored the iteration's samples."""
 
     evaluation_problems_in_training: Found | None = None
     """Training rows whose problem_id is that of a validation, test or transfer problem."""

@@ -176,9 +176,9 @@ def _observed(rule: Rule, found: ExpectationResult) -> str:
         if isinstance(raised, dict) and raised.get("raised_exception"):
             return f"could not be evaluated: {raised['exception_message']}"
     figures = found["result"]
-    if isinstance(rule, NothingFound):
-        return f"{rule.found.count:,} found"
     basis = f" ({rule.basis})" if rule.basis else ""
+    if isinstance(rule, NothingFound):
+        return f"{rule.found.count:,} found{basis}"
     if isinstance(rule, RowCount):
         count = int(figures["observed_value"] or 0)
         return f"{count:,} {'row' if count == 1 else 'rows'}; expected {rule.words}{basis}"

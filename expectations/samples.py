@@ -18,7 +18,7 @@ def expectations(context: Context) -> list[Rule]:
             (LENGTH,),
             context.max_truncated_share,
             severity=WARNING,
-            remedy="raise sampling.max_tokens",
+            remedy="raise sampling.max_tokens, in a run of another name (--name)",
         ),
     ]
     if context.expected_rows is not None:

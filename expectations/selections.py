@@ -29,7 +29,8 @@ def expectations(context: Context) -> list[Rule]:
             1 - last / context.max_change,
             severity=WARNING,
             name="accepted share has not collapsed since the last iteration",
-            remedy="look at the policy's samples; fewer epochs or a lower learning rate may help",
+            remedy="look at the policy's samples; fewer epochs or a lower learning rate may help, "
+            "in a run of another name (--name)",
             basis=basis,
         ),
         OneOf(

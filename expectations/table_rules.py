@@ -9,6 +9,7 @@ from expectations import (
     contamination,
     evaluations,
     grades,
+    leases,
     policies,
     problems,
     prompts,
@@ -37,6 +38,7 @@ _OWN_RULES: dict[str, Callable[[Context], list[Rule]]] = {
     "grades": grades.expectations,
     "stages": stages.expectations,
     "checks": checks.expectations,
+    "leases": leases.expectations,
 }
 
 

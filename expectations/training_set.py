@@ -16,7 +16,7 @@ def expectations(context: Context) -> list[Rule]:
             1,
             name="at least one solution was kept",
             remedy="draw more (sampling.num_samples_per_problem), add exemplars, "
-            "or take easier problems",
+            "or take easier problems, in a run of another name (--name)",
         )
     ]
     if context.cutoff is not None:
@@ -30,7 +30,8 @@ def expectations(context: Context) -> list[Rule]:
                 NothingFound(
                     found,
                     f"{what} of an evaluation set in training",
-                    remedy="remove the problem from problems.sources, or from the evaluation set",
+                    remedy="remove the problem from problems.sources, or from the evaluation set, "
+                    "in a run of another name (--name)",
                 )
             )
     if context.last_mean_tokens:

@@ -258,6 +258,26 @@ def rescore(
 
 
 @app.command()
+def vacuum(
+    lake: Lake = _HERE,
+    storage: Storage = None,
+    older_than: Annotated[
+        float, typer.Option(min=1, metavar="HOURS", help="Younger files are kept.")
+    ] = 24,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
+    ] = False,
+) -> None:
+    """Find the files that killed runs left behind, which no version of a table names.
+
+    Keeps whatever a version of a table names, and all files of runs that are being worked on.
+    """
+    from jobs.show.vacuum import vacuum as vacuum_lake
+
+    vacuum_lake(_reader(lake, storage), older_than, remove=remove)
+
+
+@app.command()
 def verify(
     reward: Annotated[
         str, typer.Argument(metavar="REWARD", help="math_answer, ..., or python:module:function.")

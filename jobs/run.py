@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from jobs.machine.preflight import preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
-from jobs.show.report import has_report, show_report, write_report
+from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
+from pipelines.errors import TakenOver, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -21,7 +22,7 @@ from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.run_listener import RunListener
 from pipelines.runs.stages_by_name import named_steps, run_steps
 from pipelines.runs.steps import Step, steps_of, timed_stages
-from pipelines.runs.tracking import tracker_of
+from pipelines.runs.tracking import Ending, tracker_of
 from pipelines.runtime.progress import Progress, for_terminal
 from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
@@ -35,7 +36,8 @@ def run(config: RunConfig) -> None:
     """
     with _open_run(config) as opened:
         if not opened.is_finished:
-            pending = [step for step in steps_of(config) if not opened.lake.is_sealed(*step.key)]
+            discard_report(config)  # of a run that is finished and grows now
+            pending = opened.pending
             with opened.started(pending, spark=bool(pending)):
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
@@ -61,6 +63,8 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
     with _open_run(config) as opened, opened.started(steps, spark=needs_spark):
         run_steps(opened.lake, steps)
+        ending = Ending.HAS_MORE_STAGES
+        opened.follower.stop(ending, f"stages {names} are done; others may be to come")
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,15 @@ class _OpenRun:
         return LakeReader(Location.of(self.config.lake))
 
     @property
-    def is_sealed(self) -> bool:
-        """Whether every stage of the run is sealed."""
-        return all(self.lake.is_sealed(*step.key) for step in steps_of(self.config))
+    def pending(self) -> list[Step]:
+        """The steps that are not sealed with all that the configuration asks of them."""
+        steps = steps_of(self.config)
+        return [step for step in steps if not self.lake.is_made(step.stage, step.iteration)]
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is sealed and its report written."""
-        return self.is_sealed and has_report(self.config)
+        """Whether every step is sealed and the report written."""
+        return not self.pending and has_report(self.config)
 
     @contextmanager
     def started(self, steps: Sequence[Step], *, spark: bool) -> Iterator[None]:
@@ -134,4 +139,20 @@ def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
         gate = ExpectationGate(config)
         follower = RunListener(config, tracker_of(config, progress.say), progress)
         lake = stack.enter_context(open_lake(config, sessions, gate, follower, progress))
-        yield _OpenRun(config, lake, sessions, gate, follower, progress)
+        with _closing(follower):
+            yield _OpenRun(config, lake, sessions, gate, follower, progress)
+
+
+@contextmanager
+def _closing(follower: RunListener) -> Iterator[None]:
+    """Close the tracker's run if this start fails or is interrupted."""
+    try:
+        yield
+    except TakenOver:
+        raise  # it is another start's now
+    except KeyboardInterrupt:
+        follower.stop(Ending.INTERRUPTED, "interrupted; the same command goes on")
+        raise
+    except BaseException as error:
+        follower.stop(Ending.FAILED, f"{type(error).__name__}: {first_line(error)}")
+        raise

@@ -33,6 +33,10 @@ class LakeError(RestEMError):
     """The lake cannot take or give what was asked: another version, another config, a lock."""
 
 
+class TakenOver(LakeError):
+    """Another start of the run works on it now, since this one was taken for dead."""
+
+
 class ExpectationsFailed(RestEMError):
     """A table breaks a critical expectation; it is not handed on."""
 

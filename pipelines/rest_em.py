@@ -51,7 +51,7 @@ def rest_em(tables: Tables[Made], stages: Stages, num_iterations: int) -> Made:
         prompts = tables.materialize(stages.render(i), i, problems)
         samples = tables.materialize(stages.generate(i), i, prompts, policy)
         rewards = tables.materialize(stages.score(i), i, samples, prompts)
-        tables.materialize(stages.evaluate(), i, samples, rewards, prompts, problems, policy)
+        tables.materialize(stages.evaluate(i), i, samples, rewards, prompts, problems, policy)
         if i == num_iterations:
             break
 

@@ -22,6 +22,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipelines.errors import LakeError
+from pipelines.runtime.hardware import AUTO
 from pipelines.runtime.progress import Progress
 from pipelines.workload import Workload
 from schemas.table import Table
@@ -59,7 +61,39 @@ class StageContext:
     folder: Path
     """The run's folder, for checkpoints and logs."""
     measures: dict[str, float] = field(default_factory=dict)
-    """What the stage measures while it runs; kept in its seal."""
+    """What the stage measures while it runs; kept in its commits and its seal.
+
+    A stage that goes on after a kill finds here what earlier starts measured up to their last
+    commit, and adds to it.
+    """
+    settings: dict[str, str] = field(default_factory=dict)
+    """Resolved settings that decide the rows; kept in its commits and its seal.
+
+    A stage finds here what the run has resolved before, in other iterations and by other starts.
+    """
+    earlier_seconds: float = 0.0
+    """Wall time that the stage knows earlier starts to have spent on what it made."""
+
+    def resolve(self, name: str, value: str) -> str:
+        """The value of a setting that decides rows: what it was resolved to before, if it was.
+
+        Args:
+            name: the setting.
+            value: what this start gives it; `auto` leaves it to the first start.
+
+        Raises:
+            LakeError: the run's rows were made with another value.
+        """
+        recorded = self.settings.get(name)
+        if value == AUTO:
+            return recorded or AUTO
+        if recorded is not None and recorded != value:
+            raise LakeError(
+                f"{name}: {recorded} -> {value}: the run's rows were made with {recorded}, and with "
+                f"{value} others would be drawn; set {name} to it, or choose another name with --name"
+            )
+        self.settings[name] = value
+        return value
 
 
 class Snapshot(Protocol):
@@ -96,6 +130,8 @@ class WrittenFile:
     num_rows: int
     stats: str
     """Delta's statistics: numRecords, minValues, maxValues, nullCount, JSON."""
+    content: str
+    """Hash of the rows' keys, by which a commit of them is recognized."""
 
 
 class FileWriter(Protocol):
@@ -118,6 +154,11 @@ class _Stage:
     reads: tuple[Table, ...] = ()
     """The tables of the inputs, in the order in which the function takes them."""
     workload: Workload = field(default_factory=Workload)
+    covers: tuple[str, ...] = ()
+    """What it makes rows for, of what may grow after it is sealed (suites, E-steps).
+
+    A sealed stage that covers less is extended: the missing rows are added to those that are there.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +187,8 @@ class StreamStage(_Stage):
 
     function: Callable[..., Iterator[list[WrittenFile]]]
     engine: Engine = Engine.RAY
+    again: str | None = None
+    """A SQL condition on committed rows that are made again if the table was refused."""
 
 
 Stage = SparkStage | ArrowStage | StreamStage

@@ -2,7 +2,7 @@ r"""Every table of the lake, declared once: what a row is, its key and its colum
 
 runs -> problems -> prompts -> samples -> rewards -> selections -> training_set -> policies
                                    \__________/
-                                   evaluations            (stages, checks: records of the lake itself)
+                                   evaluations            (stages, checks, leases: records of the lake itself)
                       samples -> grades -> evaluations    (marks that people give)
                      problems -> contamination            (text shared with training problems)
 """
@@ -11,6 +11,7 @@ from schemas.checks import CHECKS
 from schemas.contamination import CONTAMINATION
 from schemas.evaluations import EVALUATIONS
 from schemas.grades import GRADES
+from schemas.leases import LEASES
 from schemas.policies import POLICIES
 from schemas.problems import PROBLEMS
 from schemas.prompts import PROMPTS
@@ -36,6 +37,7 @@ TABLES: tuple[Table, ...] = (
     GRADES,
     STAGES,
     CHECKS,
+    LEASES,
 )
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "CONTAMINATION",
     "EVALUATIONS",
     "GRADES",
+    "LEASES",
     "POLICIES",
     "PROBLEMS",
     "PROMPTS",

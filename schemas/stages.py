@@ -21,6 +21,8 @@ STAGES = Table(
         Column("rows", ColumnType.LONG, "number of rows of this run and iteration", minimum=0),
         Column("seconds", ColumnType.DOUBLE, "wall time, all attempts at the stage", minimum=0),
         Column("measures", ColumnType.STRING, "figures that the stage reports, JSON"),
+        Column("covers", ColumnType.STRING, "suites and E-steps that it has rows for, JSON"),
+        Column("settings", ColumnType.STRING, "resolved settings that it was made with, JSON"),
         Column("config_hash", ColumnType.STRING, "the run's configuration"),
         Column("code_version", ColumnType.STRING, "restem's version and git commit"),
         Column("mlflow_run_id", ColumnType.STRING, "the run in MLflow", nullable=True),

@@ -114,7 +114,7 @@ class FolderWriter:
         name = f"{rows['sample_id'][0].as_py()}.parquet"
         pq.write_table(rows, self.folder / name)
         size = (self.folder / name).stat().st_size
-        return WrittenFile(name, size, rows.num_rows, "{}")
+        return WrittenFile(name, size, rows.num_rows, "{}", name)
 
     def read(self, files: list[WrittenFile]) -> list[dict[str, Any]]:
         tables = [pq.read_table(self.folder / file.path) for file in files]

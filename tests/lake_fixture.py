@@ -44,6 +44,7 @@ def run_rows(run: str) -> Rows:
     rows["runs"].append(_run(run))
     rows["problems"] += [_problem(number) for number in range(1, NUM_PROBLEMS + 1)]
     rows["contamination"].append({"iteration": 0})
+    rows["leases"].append({"iteration": 0})
     for iteration in range(3):
         rows["policies"].append(_policy(run, iteration))
         rows["evaluations"] += _evaluations(run, iteration)
@@ -221,6 +222,7 @@ def _stages(run: str) -> list[dict[str, Any]]:
             "attempt": 1,
             "table_name": step.stage.table.name,
             "version": 0 if run == "first" else 1,
+            "covers": json.dumps(step.stage.covers),
             "rows": 8,
             "seconds": costs.get(step.stage.name, 2.0),
             "committed_at": factories.NOON + timedelta(minutes=minute),

@@ -25,6 +25,12 @@ def sums(num_train: int, num_validation: int, num_test: int, seed: int) -> Itera
         yield {"question": f"{a} + {b}", "answer": str(a + b), "split": split}
 
 
+def other_sums(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
+    """Problems that `sums` does not have."""
+    for number in range(count):
+        yield {"question": f"{500 + number} + 1", "answer": str(501 + number)}
+
+
 def has_an_even_length(solution: str, reference: str) -> float:
     """A reward that a random model earns now and then: about half of its solutions."""
     return float(len(solution) % 2 == 0)

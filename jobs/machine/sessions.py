@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
+from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.errors import MachineError, first_line
 from pipelines.lake.location import Location
@@ -90,11 +91,15 @@ class Sessions:
         """Start Ray or connect to its cluster, at the first call only.
 
         Raises:
-            MachineError: Ray cannot start, or its cluster cannot be reached.
+            MachineError: Ray cannot start, its cluster cannot be reached, or the lake is a folder
+                that not all of its nodes see.
         """
         with self._lock:
             if not self._has_ray:
                 self._open.enter_context(ray_session(self._config.ray))
+                lake = Location.of(self._config.lake)
+                if lake.is_local:
+                    require_shared(lake.folder)
                 self._has_ray = True
 
 

@@ -33,6 +33,11 @@ def has_report(config: RunConfig) -> bool:
     return (config.folder / _FILE).exists()
 
 
+def discard_report(config: RunConfig) -> None:
+    """Remove the run's report, if there is one: the run is not finished any more."""
+    (config.folder / _FILE).unlink(missing_ok=True)
+
+
 def print_report(made: RunReport, out: Console) -> None:
     """Print the tables, the gain, the plot's path and the commands."""
     _section(out, f"{made.name}: policies by iteration (0 is the base model)", made.policies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from expectations.check_result import describe
@@ -75,9 +76,11 @@ def _steps(reader: LakeReader, run: str) -> list[Step] | None:
 
 
 def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
-    """The steps that are not sealed."""
-    done = {(stage["iteration"], stage["stage"]) for stage in sealed}
-    return [step for step in steps if step.key not in done]
+    """The steps that are not sealed, or cover less than the run asks for."""
+    covered = {
+        (stage["iteration"], stage["stage"]): set(json.loads(stage["covers"])) for stage in sealed
+    }
+    return [s for s in steps if s.key not in covered or not set(s.stage.covers) <= covered[s.key]]
 
 
 def _sealed(reader: LakeReader, run: str) -> list[Row]:

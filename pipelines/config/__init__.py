@@ -1,8 +1,9 @@
 """The configuration of a run: every setting, its default and its rule, a file per section or two.
 
 One frozen tree, read from YAML, changed by `--set section.field=value`, stored in the lake. The
-sections of `RunConfig` up to `evaluation` decide the run's rows and are pinned to its name; those
-after it only say where and how fast the work is done, and may change when a run is resumed.
+sections of `RunConfig` up to `evaluation` decide the run's rows and are pinned to its name, but for
+tolerances and what may grow; those after it say where and how fast the work is done, and may change
+when a run is resumed (docs/lake.md, "What may change").
 """
 
 from pipelines.config.curate import CurateConfig

@@ -50,6 +50,12 @@ def draws(config: RunConfig, iteration: int) -> Draws:
     }
 
 
+def covered(config: RunConfig, iteration: int) -> tuple[str, ...]:
+    """What an iteration's prompts cover of what may grow: its E-step, and each suite."""
+    e_step = [f"{way.decoding.num_samples} per problem" for way in draws(config, iteration)[TRAIN]]
+    return (*e_step, *(f"suite {suite.name}" for suite in config.evaluation.suites))
+
+
 def num_drawn(config: RunConfig, iteration: int, purposes: list[str]) -> dict[str, list[int]]:
     """Purpose -> solutions drawn for each prompt of one of its problems."""
     ways = draws(config, iteration)

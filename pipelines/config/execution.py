@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal
 
 from pydantic import Field
 
 from pipelines.config.section import Section
 
+_SPEED_ALONE = frozenset(
+    {
+        "async_scheduling",
+        "block_size",
+        "compilation_config",
+        "cpu_offload_gb",
+        "disable_custom_all_reduce",
+        "disable_log_stats",
+        "distributed_executor_backend",
+        "download_dir",
+        "enable_chunked_prefill",
+        "enable_prefix_caching",
+        "enforce_eager",
+        "gpu_memory_utilization",
+        "hf_token",
+        "kv_cache_memory_bytes",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "max_parallel_loading_workers",
+        "num_gpu_blocks_override",
+        "pipeline_parallel_size",
+        "swap_space",
+        "tensor_parallel_size",
+    }
+)
+"""vLLM's arguments that change what is drawn by rounding at most."""
+_SHOWN = frozenset({"kv_cache_dtype", "max_model_len", "model_impl", "quantization"})
+"""Arguments whose values are stored as they are."""
+
 
 class EngineConfig(Section):
-    """The inference engine, vLLM. Decides speed, not rows."""
+    """The inference engine, vLLM. Decides speed, not rows, but for `dtype` and some of `extra`.
+
+    What those are resolved to is recorded with the samples, and may not change within a run.
+    """
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: bfloat16 if the CPU or GPU computes it natively, else float32 (float16 on a GPU)."""
+    """auto: bfloat16 if the CPU or GPU computes it natively, else float32 (float16 on a GPU).
+
+    It is resolved by the run's first engine; later ones, on any machine, compute in that format.
+    """
     replicas: int = Field(1, ge=1)
     """Number of engines."""
     tensor_parallel: int = Field(1, ge=1)
@@ -38,13 +75,38 @@ class EngineConfig(Section):
     """Further arguments of vLLM's engine; they replace the ones above."""
 
     @property
+    def deciding(self) -> dict[str, str]:
+        """The arguments in `extra` that change what is drawn, as `engine.extra.NAME` -> value.
+
+        An argument that is not known to change speed alone is taken to change rows. A value is shown
+        if it is known to be no secret, else as a hash: it is stored, and differences are shown.
+        """
+        shown = {
+            f"engine.extra.{name}": str(value) if name in _SHOWN else _hash_of(value)
+            for name, value in self.extra.items()
+            if name not in _SPEED_ALONE and name != "dtype"
+        }
+        return dict(sorted(shown.items()))
+
+    @property
+    def given_dtype(self) -> str:
+        """The number format that is asked for; `engine.extra.dtype` replaces `engine.dtype`."""
+        given = str(self.extra.get("dtype", self.dtype))
+        return {"half": "float16", "float": "float32"}.get(given, given)
+
+    @property
     def prompts_per_commit(self) -> int:
         """Prompts whose samples are committed together: the engine works on the other half."""
         return max(1, self.chunk_prompts // 2)
 
 
+def _hash_of(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 class TrainingConfig(Section):
-    """Where the M-step runs. Decides speed, not the result (up to rounding)."""
+    """Where the M-step runs. Decides speed, and with `dtype` the rounding of the result."""
 
     launcher: Literal["torchrun", "ray"] = "torchrun"
     """torchrun: processes on the driver's machine; ray: Ray Train workers on the cluster."""
@@ -53,7 +115,8 @@ class TrainingConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of matrix products; weights and optimizer state are float32.
 
-    auto: bfloat16 if the CPU or GPU computes it natively, else float32.
+    auto: bfloat16 if the CPU or GPU computes it natively, else float32; resolved by the run's first
+    M-step, and kept by later ones.
     """
     rows_per_pass: int | None = Field(None, ge=1)
     """Maximum number of rows per forward pass of a worker; less takes less memory.

@@ -34,3 +34,14 @@ class RewardConfig(Section):
 
     The run stops above it.
     """
+
+    @property
+    def tolerances(self) -> tuple[str, ...]:
+        """The settings that may change under a run's name: no verdict on a solution depends on them.
+
+        A checker that exceeds a limit failed, and its verdict is no judgement of the solution. A
+        program that exceeds one (`unit_tests`) is wrong for it, so there the limits decide rewards.
+        """
+        if self.function == "unit_tests":
+            return ("max_checker_failures",)
+        return ("max_checker_failures", "timeout_seconds", "memory_limit_mb")

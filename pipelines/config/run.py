@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -66,8 +67,32 @@ class RunConfig(Section):
         return self.output / "runs" / self.name
 
     def pinned(self) -> dict[str, Any]:
-        """The settings that decide the run's rows: those pinned to its name."""
-        return self.model_dump(mode="json", include=set(_PINNED))
+        """The settings that decide the run's rows and never change: those pinned to its name.
+
+        Left out are those that may grow (`growing`), and tolerances, which decide whether a table is
+        handed on and not what is in it.
+        """
+        tree = self.model_dump(mode="json", include=set(_PINNED))
+        del tree["evaluation"]["suites"], tree["model"]["max_model_len"]
+        _drop(tree["reward"], self.reward.tolerances)
+        if tree["problems"]["contamination"] is not None:
+            # All of its settings are limits; whether the table is made is pinned.
+            tree["problems"]["contamination"] = {}
+        return tree
+
+    def growing(self) -> Growing:
+        """The settings that may grow under the run's name, in a finished run too."""
+        suites = {}
+        for suite in self.evaluation.suites:
+            tree = suite.model_dump(mode="json")
+            if suite.reward is not None:
+                _drop(tree["reward"], suite.reward.tolerances)
+            suites[suite.name] = tree
+        return Growing(self.num_iterations, self.model.max_model_len, suites)
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that are stored anew if one of them changes: the pinned, growth, tolerances."""
+        return self.model_dump(mode="json", include={*_PINNED, "num_iterations"})
 
     def config_hash(self) -> str:
         """Hash of the pinned settings."""
@@ -75,9 +100,23 @@ class RunConfig(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Growing:
+    """Settings that may only grow."""
+
+    num_iterations: int
+    max_model_len: int
+    suites: dict[str, dict[str, Any]]
+    """By name, each with its settings."""
+
+
+def _drop(tree: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        del tree[name]
+
+
 _PINNED = (
     "seed",
-    "num_iterations",
     "model",
     "problems",
     "prompt",

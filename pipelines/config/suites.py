@@ -54,6 +54,11 @@ def suite_sources(config: RunConfig) -> list[tuple[str, SourceConfig]]:
     ]
 
 
+def covered_problems(config: RunConfig) -> tuple[str, ...]:
+    """What the problems cover of what may grow: each suite with problems of its own."""
+    return tuple(f"suite {name}" for name, _ in suite_sources(config))
+
+
 def rewards_by_suite(config: RunConfig) -> dict[str, RewardConfig]:
     """Suite -> the reward that scores its samples, without the suites that people grade."""
     return {suite.name: suite.reward for suite in suites_of(config) if suite.reward is not None}

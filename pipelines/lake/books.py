@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from expectations.check_result import CheckResult
 from pipelines.config import RunConfig
-from pipelines.config.flatten import changed_settings
 from pipelines.config.redact import redacted
 from pipelines.errors import LakeError
-from pipelines.lake.commit import commit, committed_transaction, latest_version
+from pipelines.lake.commit import (
+    AppTransaction,
+    commit,
+    committed_transaction,
+    latest_version,
+    raise_fence,
+)
+from pipelines.lake.fence import Fence
 from pipelines.lake.files import PartitionWriter
+from pipelines.lake.growth import refused_changes
 from pipelines.lake.location import Location
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_equals
-from schemas import CHECKS, RUNS, STAGES
+from schemas import CHECKS, PROBLEMS, RUNS, SAMPLES, STAGES
+from schemas.checks import CRITICAL
+from schemas.samples import LENGTH, PROMPT_TOO_LONG
 from schemas.table import Table
-
-if TYPE_CHECKING:
-    pass
 
 AMENDING = "/"
 """In the name of a stage that amends a table which another stage has made: `grade/exam/ada`."""
@@ -35,44 +41,57 @@ class Books:
         self._location = location
         self._config = config
         self._code_version = code_version
+        self._fence: Fence | None = None
+
+    def is_pinned(self) -> bool:
+        """Whether the run has a configuration that its name is pinned to."""
+        return self._fence is not None or self._stored_config() is not None
 
     def refuse_another_config(self) -> None:
         """Check the run's name against the configuration it is pinned to, if it is.
 
+        A run that has no rows yet, because its problems were refused, is not held to anything.
+
         Raises:
             LakeError: the name is pinned to another configuration; the message has the difference.
         """
-        pinned = self._pinned_config()
-        if pinned is None:
+        stored = self._stored_config()
+        if stored is None:
             return
-        changes = changed_settings(pinned, self._config.pinned())
-        if changes:
+        changes = refused_changes(stored, self._config, self._num_cut_at)
+        if changes and self._has_problems():
             listed = "".join(f"\n  {line}" for line in changes)
             raise LakeError(
                 f"run {self._config.name!r} exists with another configuration:{listed}\n"
                 "choose another name with --name, or undo the change"
             )
 
-    def pin(self, mlflow_run_id: str | None) -> None:
-        """Record the run, if it is new."""
-        row = {
-            "config_hash": self._config.config_hash(),
-            "config": json.dumps(redacted(self._config)),
-            "code_version": self._code_version,
-            "mlflow_run_id": mlflow_run_id,
-            "created_at": datetime.now(UTC),
-        }
-        self._append(RUNS, 0, [row], (f"restem/{self._config.name}/run", 1))
+    def pin(self, mlflow_run_id: str | None, fence: Fence) -> None:
+        """Record the run, if it is new; from here on, earlier starts change none of its records.
+
+        Raises:
+            LakeError: the name was pinned to another configuration meanwhile, or another start has
+                taken the run.
+        """
+        self._fence = fence
+        self._write_run(mlflow_run_id)
+        self.refuse_another_config()  # as it stands in the lake now, whoever recorded it
+        raise_fence(self._writer(STAGES, 0), fence)
 
     def seals(self) -> dict[tuple[int, str], Seal]:
         """The newest seal of each (iteration, stage) of the run."""
         seals = [Seal.from_row(row) for row in self._rows_of_run(STAGES)]
         return {seal.key: seal for seal in sorted(seals, key=lambda seal: seal.attempt)}
 
-    def seal(self, seal: Seal) -> None:
-        """Record that an attempt's table is complete and passed its checks."""
+    def seal(self, seal: Seal) -> Seal:
+        """Record that an attempt's table is complete and passed its checks.
+
+        Returns:
+            The recorded seal: an earlier start's, if it sealed this attempt.
+        """
         app_id = f"restem/{self._config.name}/{seal.iteration}/{seal.stage}/seal"
-        self._append(STAGES, seal.iteration, [seal.to_row()], (app_id, seal.attempt))
+        is_new = self._append(STAGES, seal.iteration, [seal.to_row()], (app_id, seal.attempt))
+        return seal if is_new else self.seals()[seal.key]
 
     def record_checks(
         self,
@@ -111,20 +130,67 @@ class Books:
         if rows:
             self._append(CHECKS, iteration, rows, (app_id, attempt))
 
-    def _pinned_config(self) -> dict[str, Any] | None:
-        rows = self._rows_of_run(RUNS)
-        if not rows:
-            return None
-        return RunConfig.model_validate_json(rows[0]["config"]).pinned()
+    def _write_run(self, mlflow_run_id: str | None) -> None:
+        """Record the run's configuration if it is new, or if it is another one that is allowed."""
+        stored, app_id = self._stored_config(), f"restem/{self._config.name}/run"
+        row = {
+            "config_hash": self._config.config_hash(),
+            "config": json.dumps(redacted(self._config)),
+            "code_version": self._code_version,
+            "mlflow_run_id": mlflow_run_id,
+            "created_at": datetime.now(UTC),
+        }
+        if stored is None:
+            self._append(RUNS, 0, [row], (app_id, 1))
+            return
+        self.refuse_another_config()
+        if stored.decisive() == self._config.decisive():
+            return
+        (old,) = self._rows_of_run(RUNS)
+        if stored.config_hash() == self._config.config_hash():
+            row |= {name: old[name] for name in ("mlflow_run_id", "created_at", "code_version")}
+        number = committed_transaction(self._writer(RUNS, 0), app_id) + 1
+        self._append(RUNS, 0, [row], (app_id, number), "overwrite")
 
-    def _rows_of_run(self, table: Table) -> list[dict[str, Any]]:
+    def was_refused(self, table: Table, iteration: int) -> bool:
+        """Whether the table broke a critical expectation when it was last checked."""
+        found = current(self._location, CHECKS, self._config.name, iteration)
+        names = ["attempt", "severity", "passed"]
+        rows = found.arrow(names, sql_equals(table_name=table.name)).to_pylist()
+        newest = max((row["attempt"] for row in rows), default=0)
+        last = [row for row in rows if row["attempt"] == newest]
+        return any(not row["passed"] and row["severity"] == CRITICAL for row in last)
+
+    def _stored_config(self) -> RunConfig | None:
+        rows = self._rows_of_run(RUNS)
+        return RunConfig.model_validate_json(rows[0]["config"]) if rows else None
+
+    def _has_problems(self) -> bool:
+        """Whether the run's first table is committed, from which all others are made."""
+        app_id = f"restem/{self._config.name}/0/ingest"
+        return bool(self.seals()) or committed_transaction(self._writer(PROBLEMS, 0), app_id) > 0
+
+    def _num_cut_at(self, max_model_len: int) -> int:
+        """Number of the run's samples that end, or have no solution, for want of context."""
+        rows = self._rows_of_run(
+            SAMPLES,
+            f"finish_reason = '{PROMPT_TOO_LONG}' OR (finish_reason = '{LENGTH}' AND "
+            f"num_prompt_tokens + num_tokens >= {max_model_len})",
+            "count(*) AS n",
+        )
+        return int(rows[0]["n"]) if rows else 0
+
+    def _rows_of_run(
+        self, table: Table, where: str = "true", columns: str = "*"
+    ) -> list[dict[str, Any]]:
         import pyarrow as pa
         from deltalake import QueryBuilder
 
         if not self._location.has_table(table.name):
             return []
         delta = self._location.open_table(table.name)
-        sql = f"SELECT * FROM t WHERE {sql_equals(run_id=self._config.name)}"
+        own = sql_equals(run_id=self._config.name)
+        sql = f"SELECT {columns} FROM t WHERE {own} AND ({where})"
         found = QueryBuilder().register("t", delta).execute(sql)
         return pa.table(found.read_all()).to_pylist()
 
@@ -132,16 +198,24 @@ class Books:
         return PartitionWriter(table, self._location, self._config.name, iteration)
 
     def _append(
-        self, table: Table, iteration: int, rows: list[dict[str, Any]], txn: tuple[str, int]
-    ) -> None:
+        self,
+        table: Table,
+        iteration: int,
+        rows: list[dict[str, Any]],
+        txn: AppTransaction,
+        mode: Literal["append", "overwrite"] = "append",
+    ) -> bool:
+        """Commit rows, unless the transaction is recorded; whether they were committed."""
         import pyarrow as pa
 
+        assert self._fence is not None, "the run was not taken"
         writer = self._writer(table, iteration)
         if committed_transaction(writer, txn[0]) >= txn[1]:
-            return
+            return False  # and no file is written in vain
         schema = table.arrow_schema(partition_columns=False)
         file = writer.write(pa.Table.from_pylist(rows, schema))
-        commit(writer, [file], "append", txn, {"run": self._config.name, "table": table.name})
+        message = {"run": self._config.name, "table": table.name}
+        return commit(writer, [file], mode, txn, message, self._fence).is_new
 
 
 def current(location: Location, table: Table, run_id: str, iteration: int) -> TableSnapshot:

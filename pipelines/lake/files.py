@@ -6,6 +6,7 @@ time, and a killed run leaves nothing behind but unused files.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import uuid
@@ -52,8 +53,14 @@ class PartitionWriter:
         pq.write_table(body, buffer, compression="zstd")
         folder = "/".join(f"{key}={value}" for key, value in self.partition.items())
         path = f"{folder}/part-{uuid.uuid4().hex}.parquet"
-        self._store(path, buffer.getvalue())
-        return WrittenFile(path, buffer.tell(), body.num_rows, json.dumps(statistics(body)))
+        self.location.write(f"{self.table.name}/{path}", buffer.getvalue())
+        return WrittenFile(
+            path=path,
+            size=buffer.tell(),
+            num_rows=body.num_rows,
+            stats=json.dumps(statistics(body)),
+            content=content_of(self.table, body),
+        )
 
     def complete(self, rows: pa.Table) -> pa.Table:
         """The rows with the partition's columns, in the table's order and types.
@@ -73,22 +80,12 @@ class PartitionWriter:
                 )
         return conform(self.table, rows)
 
-    def _store(self, path: str, data: bytes) -> None:
-        if self.location.is_local:
-            file = self.location.folder / self.table.name / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
-            return
-        from deltalake.fs import DeltaStorageHandler  # only an object store needs it
 
-        store = DeltaStorageHandler(
-            self.location.table(self.table.name), self.location.storage_options
-        )
-        # Not through pyarrow's file: it hands delta-rs its own buffers, which delta-rs refuses.
-        # Any, as delta-rs's stubs do not declare close().
-        stream: Any = store._handler.open_output_stream(path, None)
-        stream.write(data)
-        stream.close()
+def content_of(table: Table, rows: pa.Table) -> str:
+    """What rows are of, as a hash of their keys: the same for the same rows made again."""
+    names = [name for name in table.key if name in rows.column_names]
+    keys = sorted(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+    return hashlib.sha256(json.dumps(keys, default=str).encode()).hexdigest()[:32]
 
 
 def conform(table: Table, rows: pa.Table) -> pa.Table:

@@ -5,7 +5,8 @@
 What is guaranteed (docs/lake.md describes the tables):
 
 - A stage that is sealed is not run again; its snapshot is returned at the sealed version.
-- A stage's rows are committed exactly once, whoever repeats or races.
+- A stage's rows are committed exactly once, whoever repeats or races: of several starts of the run
+  one has its lease, and the commits of the others are refused.
 - A table that breaks a critical expectation is not handed on. A stage that commits at once is
   checked before its commit, so no reader ever sees the refused rows; a streaming stage's rows are
   facts (drawn samples, verdicts) and stay, but are not sealed.
@@ -16,20 +17,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from expectations.check_result import CheckedTable
 from pipelines.config import RunConfig
-from pipelines.errors import ExpectationsFailed
+from pipelines.errors import ExpectationsFailed, LakeError
 from pipelines.lake.books import AMENDING, Books, current
-from pipelines.lake.commit import commit, committed_transaction, replace_slice
+from pipelines.lake.commit import (
+    AppTransaction,
+    commit,
+    committed_transaction,
+    raise_fence,
+    replace_slice,
+    transaction_of,
+)
 from pipelines.lake.files import PartitionWriter, conform
+from pipelines.lake.lease import Lease
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
+from pipelines.lake.messages import newest_message
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_equals
@@ -37,7 +47,7 @@ from pipelines.lake.tables import create_tables, refuse_another_version
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.version import code_version
 from pipelines.stage import ArrowStage, Engines, SparkStage, Stage, StageContext, StreamStage
-from schemas.table import Table
+from schemas.table import ColumnType, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,7 +87,7 @@ class Listener(Protocol):
         """A stage is complete; `repeated`: it already was before this start."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Attempt:
     """One attempt at a stage: what is made, from what, and the transaction that commits it."""
 
@@ -85,10 +95,20 @@ class _Attempt:
     writer: PartitionWriter
     inputs: Sequence[TableSnapshot]
     context: StageContext
-    transaction: tuple[str, int]
-    """Application id and version; a streaming stage's version counts its commits."""
+    transaction: AppTransaction
+    """Of an attempt that is committed at once; a stream's chunks have their own."""
     number: int
     started: float
+    extended: TableSnapshot | None = None
+    """The sealed rows that this attempt adds to; None if it makes all."""
+    earlier_seconds: float = 0.0
+    """Wall time of earlier starts, up to their last commit."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, of all starts."""
+        earlier = self.earlier_seconds + self.context.earlier_seconds
+        return earlier + time.monotonic() - self.started
 
     @property
     def iteration(self) -> int:
@@ -107,23 +127,38 @@ class Lake:
     listener: Listener
     progress: Progress
     _books: Books
+    _lease: Lease
     _seals: dict[tuple[int, str], Seal] = field(default_factory=dict)
     _is_ready: bool = False
 
     def materialize(self, stage: Stage, iteration: int, *inputs: TableSnapshot) -> TableSnapshot:
         """The stage's table of an iteration: as it is if it is sealed, else made, checked, sealed.
 
+        A sealed stage that covers less than is asked for now, as another iteration or suite was
+        added, is extended: rows are added in a new attempt, and those that are there stay.
+
         Raises:
             ExpectationsFailed: a critical expectation does not hold.
             LakeError: the rows are not the table's, or another process races this one.
         """
         assert stage.reads == tuple(item.table for item in inputs), f"inputs of {stage.name}"
+        if not self.is_made(stage, iteration) and self._books.is_pinned():
+            # Before the work, so that no other start does it too. A new run is taken at its first
+            # commit: until then it may end in a user's mistake, which leaves nothing behind.
+            self._make_ready()
         seal = self._seals.get((iteration, stage.name))
-        if seal is not None:
+        if seal is not None and self.is_made(stage, iteration):
             snapshot = self._snapshot(stage.table, iteration, seal.version)
             self.listener.stage_sealed(seal, snapshot, repeated=True)
             return snapshot
-        attempt = self._attempt(stage, iteration, inputs, (self._app_id(iteration, stage), 1), 1)
+        if seal is None:
+            transaction, number = (self._app_id(iteration, stage), 1), 1
+        else:
+            number = seal.attempt + 1
+            transaction = (f"{self._app_id(iteration, stage)}/attempt", number)
+        attempt = self._attempt(stage, iteration, inputs, transaction, number)
+        if seal is not None:
+            attempt.extended = self._snapshot(stage.table, iteration, seal.version)
         if isinstance(stage, StreamStage):
             return self._sealed_now(attempt, self._stream(attempt, stage))
         return self._sealed_now(attempt, self._at_once(attempt, stage))
@@ -138,8 +173,8 @@ class Lake:
             ExpectationsFailed: a critical expectation does not hold; nothing is replaced.
             LakeError: the rows are not the table's, or another process races this one.
         """
+        self._make_ready()
         number = self._seals[iteration, stage.name].attempt + 1
-        # Not the stage's own id, whose version counts the chunks of a first attempt that streamed.
         transaction = (f"{self._app_id(iteration, stage)}/attempt", number)
         attempt = self._attempt(stage, iteration, inputs, transaction, number)
         return self._sealed_now(attempt, self._at_once(attempt, stage))
@@ -171,17 +206,19 @@ class Lake:
         attempt = self._attempt(stage, iteration, inputs, (app_id, 0), 0)
         writer = attempt.writer
         rows = _by_key(table, writer.complete(stage.function(attempt.context, *inputs)))
+        # From this version on no earlier start changes the slice.
+        snapshot = self._snapshot(table, iteration, raise_fence(writer, self._lease.fence))
         number = committed_transaction(writer, app_id)
-        snapshot = self.latest_snapshot(table, iteration)
         there = _by_key(table, snapshot.arrow(where=where))
         changes = number == 0 or not there.select(rows.column_names).cast(rows.schema).equals(rows)
         if changes:
             number += 1
             checked = self._passed(attempt, rows)
             message = self._message(attempt)
-            version = replace_slice(writer, rows, where, (app_id, number), message)
-            self._books.record_checks(table, iteration, stage.name, version, checked.results)
-            snapshot = self._snapshot(table, iteration, version)
+            transaction = (app_id, number)
+            done = replace_slice(writer, rows, where, transaction, message, self._lease.fence)
+            self._record_checks(attempt, checked, done.version)
+            snapshot = self._snapshot(table, iteration, done.version)
         # Repeated or not: a kill between the commit and its seal is made good here.
         self._seal(attempt, snapshot, rows.num_rows, number)
         return changes
@@ -199,6 +236,11 @@ class Lake:
         """Whether the lake has the table; an older version's may lack a newer one."""
         return self.location.has_table(table.name)
 
+    def is_made(self, stage: Stage, iteration: int) -> bool:
+        """Whether a stage is sealed and covers all that it is asked for."""
+        seal = self._seals.get((iteration, stage.name))
+        return seal is not None and set(stage.covers) <= set(seal.covers)
+
     def is_sealed(self, iteration: int, stage: str) -> bool:
         """Whether a stage is sealed."""
         return (iteration, stage) in self._seals
@@ -208,24 +250,39 @@ class Lake:
         stage: Stage,
         iteration: int,
         inputs: Sequence[TableSnapshot],
-        transaction: tuple[str, int],
+        transaction: AppTransaction,
         number: int,
     ) -> _Attempt:
         writer = PartitionWriter(stage.table, self.location, self.config.name, iteration)
         context = StageContext(self.engines, self.progress, self.config.folder)
+        context.settings.update(self._settings_of(stage))
         return _Attempt(stage, writer, inputs, context, transaction, number, time.monotonic())
 
-    def _make_ready(self) -> None:
-        """Create the tables and pin the run's name, right before the first commit.
+    def _settings_of(self, stage: Stage) -> Mapping[str, str]:
+        """What the stage's settings were resolved to when the run made it last, in any iteration."""
+        seals = [seal for seal in self._seals.values() if seal.stage == stage.name]
+        newest = max(seals, key=lambda seal: seal.committed_at, default=None)
+        return {} if newest is None else newest.settings
 
-        Not earlier: a user's mistake must leave nothing behind, least of all a name that is pinned
-        to the wrong configuration.
+    def _make_ready(self) -> None:
+        """Take the run: create the tables, get the lease, pin the run's name; at the first call only.
+
+        A user's mistake must leave nothing behind, least of all a name that is pinned to the wrong
+        configuration: so a new run is not taken before its first commit.
+
+        Raises:
+            LakeError: another start has the run, or has pinned its name to another configuration.
         """
-        if not self._is_ready:
-            mlflow_run_id = self.listener.mlflow_run_id()
-            create_tables(self.location, self.config.lake)
-            self._books.pin(mlflow_run_id)
-            self._is_ready = True
+        if self._is_ready:
+            return
+        self._lease.wait_until_free()
+        mlflow_run_id = self.listener.mlflow_run_id()
+        create_tables(self.location, self.config.lake)
+        self._lease.take()
+        self._books.pin(mlflow_run_id, self._lease.fence)
+        # Read anew: what an earlier start sealed until now, and no more from here on.
+        self._seals = self._books.seals()
+        self._is_ready = True
 
     def _snapshot(self, table: Table, iteration: int, version: int) -> TableSnapshot:
         return TableSnapshot(table, self.location, self.config.name, iteration, version)
@@ -240,48 +297,75 @@ class Lake:
         return snapshot
 
     def _seal(self, attempt: _Attempt, snapshot: TableSnapshot, num_rows: int, number: int) -> Seal:
-        seal = Seal(
-            iteration=attempt.iteration,
-            stage=attempt.stage.name,
-            attempt=number,
-            table_name=snapshot.table.name,
-            version=snapshot.version,
-            inputs=tuple(item.describe() for item in attempt.inputs),
-            rows=num_rows,
-            seconds=time.monotonic() - attempt.started,
-            measures=attempt.context.measures,
-            mlflow_run_id=self.listener.mlflow_run_id(attempt.iteration),
-            config_hash=self.config.config_hash(),
-            code_version=code_version(),
-            committed_at=datetime.now(UTC),
+        seal = self._books.seal(
+            Seal(
+                iteration=attempt.iteration,
+                stage=attempt.stage.name,
+                attempt=number,
+                table_name=snapshot.table.name,
+                version=snapshot.version,
+                inputs=tuple(item.describe() for item in attempt.inputs),
+                rows=num_rows,
+                seconds=attempt.seconds,
+                measures=attempt.context.measures,
+                covers=self._covers(attempt),
+                settings=attempt.context.settings,
+                mlflow_run_id=self.listener.mlflow_run_id(attempt.iteration),
+                config_hash=self.config.config_hash(),
+                code_version=code_version(),
+                committed_at=datetime.now(UTC),
+            )
         )
-        self._books.seal(seal)
         self._seals[seal.key] = seal
         return seal
 
+    def _covers(self, attempt: _Attempt) -> tuple[str, ...]:
+        """What the stage has rows for: what this attempt was asked for, and what was there."""
+        earlier = self._seals.get((attempt.iteration, attempt.stage.name))
+        there = () if earlier is None else earlier.covers
+        return tuple(sorted({*attempt.stage.covers, *there}))
+
     def _message(self, attempt: _Attempt) -> dict[str, Any]:
         return {
-            "run": self.config.name,
-            "iteration": attempt.iteration,
-            "stage": attempt.stage.name,
+            **self._key_of_message(attempt),
+            "seconds": attempt.seconds,
+            "measures": attempt.context.measures,
+            "settings": attempt.context.settings,
             "inputs": [item.describe() for item in attempt.inputs],
             "config_hash": self.config.config_hash(),
             "code_version": code_version(),
             "mlflow_run_id": self.listener.mlflow_run_id(attempt.iteration),
         }
 
+    def _key_of_message(self, attempt: _Attempt) -> dict[str, object]:
+        return {
+            "run": self.config.name,
+            "iteration": attempt.iteration,
+            "stage": attempt.stage.name,
+        }
+
+    def _recall(self, attempt: _Attempt) -> None:
+        """Go on from what the stage's last commit, by an earlier start, took and was made with."""
+        message = newest_message(attempt.writer, self._key_of_message(attempt))
+        attempt.earlier_seconds = float(message.get("seconds", 0.0))
+        attempt.context.measures.update(message.get("measures", {}))
+        attempt.context.settings.update(message.get("settings", {}))
+
     def _at_once(self, attempt: _Attempt, stage: SparkStage | ArrowStage) -> TableSnapshot:
         if committed_transaction(attempt.writer, attempt.transaction[0]) >= attempt.transaction[1]:
             # Committed, and then killed before the seal: check what is there, and seal it.
-            return self._checked(attempt)
+            return self._checked_as_committed(attempt)
         if isinstance(stage, ArrowStage):
             rows = stage.function(attempt.context, *attempt.inputs)
             return self._commit_arrow(attempt, attempt.writer.complete(rows))
         frame = self._spark_frame(attempt, stage)
         try:
+            added = None if attempt.extended is None else self._added(attempt.extended, frame)
             if frame.count() > self.config.gate.max_pandas_rows:
-                return self._commit_spark(attempt, frame)
-            return self._commit_arrow(attempt, conform(stage.table, frame.toArrow()))
+                return self._commit_spark(attempt, frame, added)
+            rows = conform(stage.table, frame.toArrow())
+            to_add = None if added is None else conform(stage.table, added.toArrow())
+            return self._commit_arrow(attempt, rows, to_add)
         finally:
             frame.unpersist()
 
@@ -296,45 +380,108 @@ class Lake:
         columns = [F.col(c.name).cast(c.type.spark()).alias(c.name) for c in writer.table.columns]
         return frame.select(columns).persist()
 
-    def _commit_arrow(self, attempt: _Attempt, rows: pa.Table) -> TableSnapshot:
-        checked = self._passed(attempt, rows)
-        writer = attempt.writer
-        files = [writer.write(rows)]
-        message = self._message(attempt)
-        version = commit(writer, files, "overwrite", attempt.transaction, message)
-        snapshot = self._snapshot(writer.table, writer.iteration, version)
-        self._record_checks(attempt, checked, snapshot.version)
-        return snapshot
+    def _added(self, sealed: TableSnapshot, frame: DataFrame) -> DataFrame:
+        """The rows of a table that was made again for more, without those that are sealed.
 
-    def _commit_spark(self, attempt: _Attempt, frame: DataFrame) -> TableSnapshot:
+        Raises:
+            LakeError: sealed rows are missing in it or differ (but for figures, which are computed
+                anew from the newest verdicts, and stay as they were).
+        """
+        table, there = sealed.table, sealed.spark(self.engines.spark())
+        kept = [c.name for c in table.columns if c.type is not ColumnType.DOUBLE]
+        changed = there.select(kept).exceptAll(frame.select(kept)).count()
+        if changed:
+            raise LakeError(
+                f"{table.name}: {changed:,} rows that are there would change or be missing, so "
+                "nothing can be added to them; undo the change of the problems' files, or choose "
+                "another name with --name"
+            )
+        return frame.join(there.select(*table.key), on=list(table.key), how="left_anti").select(
+            *table.column_names
+        )
+
+    def _commit_arrow(
+        self, attempt: _Attempt, rows: pa.Table, added: pa.Table | None = None
+    ) -> TableSnapshot:
+        """Check the rows and commit them: all of them, or those that are added to sealed ones."""
+        checked = self._passed(attempt, rows)
+        writer, fence = attempt.writer, self._lease.fence
+        files = [writer.write(rows if added is None else added)]
+        mode: Literal["append", "overwrite"] = "overwrite" if added is None else "append"
+        message = self._message(attempt)
+        done = commit(writer, files, mode, attempt.transaction, message, fence)
+        if not done.is_new:
+            return self._checked_as_committed(attempt)
+        self._record_checks(attempt, checked, done.version)
+        return self._snapshot(writer.table, writer.iteration, done.version)
+
+    def _commit_spark(
+        self, attempt: _Attempt, frame: DataFrame, added: DataFrame | None
+    ) -> TableSnapshot:
+        """Commit a large table with Spark's Delta writer.
+
+        It records one transaction only, the attempt's, and skips the write if that is recorded. So
+        the start's number is checked before and after, and what is sealed is what is there.
+        """
         checked = self._passed(attempt, frame)
         writer, (app_id, app_version) = attempt.writer, attempt.transaction
-        where = sql_equals(**writer.partition)
+        raise_fence(writer, self._lease.fence)
+        message = {**self._message(attempt), "start": self._lease.fence.start}
+        sorted_rows = (frame if added is None else added).sortWithinPartitions(*writer.table.key)
+        rows = sorted_rows.write.format("delta").mode("append")
+        if added is None:
+            where = sql_equals(**writer.partition)
+            rows = rows.mode("overwrite").option("replaceWhere", where)
         (
-            frame.sortWithinPartitions(*writer.table.key)
-            .write.format("delta")
-            .mode("overwrite")
-            .option("replaceWhere", where)
-            .option("txnAppId", app_id)
+            rows.option("txnAppId", app_id)
             .option("txnVersion", app_version)
-            .option("userMetadata", json.dumps(self._message(attempt)))
+            .option("userMetadata", json.dumps(message))
             .save(self.location.table(writer.table.name))
         )
         snapshot = self.latest_snapshot(writer.table, writer.iteration)
+        self._lease.fence.require(snapshot.delta())
+        there = newest_message(writer, self._key_of_message(attempt))
+        if there.get("start") != self._lease.fence.start:
+            return self._checked_as_committed(attempt)
         self._record_checks(attempt, checked, snapshot.version)
         return snapshot
 
     def _stream(self, attempt: _Attempt, stage: StreamStage) -> TableSnapshot:
         self._make_ready()
-        writer, (app_id, _) = attempt.writer, attempt.transaction
+        writer, fence = attempt.writer, self._lease.fence
+        # From this version on no earlier start commits: what is not there is made here.
+        raise_fence(writer, fence)
+        app_id = self._app_id(attempt.iteration, stage)
+        if self.latest_snapshot(stage.table, attempt.iteration).count():
+            self._recall(attempt)
+        num_removed = self._remove_refused(attempt, stage, f"{app_id}/again")
+        if num_removed:
+            app_id = f"{app_id}/again-{num_removed}"  # the same chunks may be made again
         committed = self.latest_snapshot(stage.table, attempt.iteration)
-        message = self._message(attempt)
-        sequence = committed_transaction(writer, app_id)
         for files in stage.function(
             attempt.context, *attempt.inputs, committed=committed, writer=writer
         ):
-            sequence += 1
-            commit(writer, files, "append", (app_id, sequence), message)
+            transaction = transaction_of(app_id, files)
+            commit(writer, files, "append", transaction, self._message(attempt), fence)
+        return self._checked(attempt)
+
+    def _remove_refused(self, attempt: _Attempt, stage: StreamStage, app_id: str) -> int:
+        """Remove the rows for which the table was refused; how often this was done so far."""
+        writer = attempt.writer
+        number = committed_transaction(writer, app_id)
+        if stage.again is not None and self._books.was_refused(stage.table, attempt.iteration):
+            snapshot = self.latest_snapshot(stage.table, attempt.iteration)
+            if snapshot.count(stage.again):
+                number += 1
+                nothing = stage.table.arrow_schema().empty_table()
+                message = {**self._message(attempt), "removed": stage.again}
+                fence = self._lease.fence
+                replace_slice(writer, nothing, stage.again, (app_id, number), message, fence)
+        return number
+
+    def _checked_as_committed(self, attempt: _Attempt) -> TableSnapshot:
+        """As `_checked`, where an earlier start made the rows, and knows what they cost."""
+        self._recall(attempt)
         return self._checked(attempt)
 
     def _checked(self, attempt: _Attempt) -> TableSnapshot:
@@ -372,7 +519,7 @@ def _by_key(table: Table, rows: pa.Table) -> pa.Table:
 def open_lake(
     config: RunConfig, engines: Engines, gate: Gate, listener: Listener, progress: Progress
 ) -> Iterator[Lake]:
-    """Open a run in its lake, holding the run's lock.
+    """Open a run in its lake. It is taken when something is to be made, and given back at the end.
 
     Raises:
         LakeError: the lake cannot be used, the run is being worked on, or its name is pinned to
@@ -380,7 +527,14 @@ def open_lake(
     """
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
-    with run_lock(location, config.name):
+    with run_lock(location, config.name) as is_locked:
         refuse_another_version(location)
         books.refuse_another_config()
-        yield Lake(config, location, engines, gate, listener, progress, books, books.seals())
+        lease = Lease(location, config.name, code_version(), is_locked=is_locked, say=progress.say)
+        lease.wait_until_free()
+        try:
+            yield Lake(
+                config, location, engines, gate, listener, progress, books, lease, books.seals()
+            )
+        finally:
+            lease.release()

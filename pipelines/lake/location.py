@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.fs import DeltaStorageHandler
 
     from pipelines.config import LakeConfig
 
@@ -68,3 +69,51 @@ class Location:
         from deltalake import DeltaTable
 
         return DeltaTable(self.table(name), version=version, storage_options=self.storage_options)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write an object whole: readers see what was there before, or all of `data`.
+
+        Args:
+            path: relative to the lake's root.
+            data: its content.
+        """
+        if self.is_local:
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f"{file.name}.partial")
+            partial.write_bytes(data)
+            partial.replace(file)
+            return
+        # Not through pyarrow's file: it hands delta-rs its own buffers, which delta-rs refuses.
+        # Any, as delta-rs's stubs do not declare close().
+        stream: Any = self._store()._handler.open_output_stream(path, None)
+        stream.write(data)
+        stream.close()
+
+    def read(self, path: str) -> bytes | None:
+        """The content of an object; None if there is none.
+
+        Args:
+            path: relative to the lake's root.
+        """
+        try:
+            if self.is_local:
+                return (self.folder / path).read_bytes()
+            return bytes(self._store().open_input_file(path).read())
+        except FileNotFoundError:
+            return None
+
+    def delete(self, path: str) -> None:
+        """Delete an object, if it is there; `path` is relative to the lake's root."""
+        try:
+            if self.is_local:
+                (self.folder / path).unlink()
+            else:
+                self._store().delete_file(path)
+        except FileNotFoundError:
+            return
+
+    def _store(self) -> DeltaStorageHandler:
+        from deltalake.fs import DeltaStorageHandler  # only an object store needs it
+
+        return DeltaStorageHandler(self.uri, self.storage_options)

@@ -1,4 +1,4 @@
-"""The lock that lets only one process at a time work on a run."""
+"""The lock file of a lake in a folder: the fast way to see that a run is being worked on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from pipelines.lake.location import Location
 
 
 @contextmanager
-def run_lock(location: Location, run_id: str) -> Iterator[None]:
-    """Hold the run's lock; the operating system frees it however the process ends.
+def run_lock(location: Location, run_id: str) -> Iterator[bool]:
+    """Hold the run's lock file; the operating system frees it however the process ends.
 
-    A lake in an object store has no such lock. There two processes that work on one run race for
-    each commit's transaction, and the loser stops with an error; nothing is committed twice.
+    It is a short cut, not the guarantee: the lease (pipelines/lake/lease.py) is. An object store has
+    no locks, some mounts have none, and others keep them within one machine.
+
+    Yields:
+        Whether the lock is held: no process of this machine's kernel works on the run.
 
     Raises:
         LakeError: another process holds it.
     """
     if not location.is_local:
-        yield
+        yield False
         return
     folder = location.folder / "_locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,8 +40,11 @@ def run_lock(location: Location, run_id: str) -> Iterator[None]:
                 f"run {run_id!r} is being worked on by process {holder}; wait for it to end, or "
                 "choose another name with --name"
             ) from None
+        except OSError:
+            yield False  # the mount has no locks
+            return
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield True

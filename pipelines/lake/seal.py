@@ -25,6 +25,10 @@ class Seal:
     seconds: float
     measures: Mapping[str, float]
     """What the stage measured while it ran."""
+    covers: tuple[str, ...]
+    """What the stage has rows for, of what may grow; see `pipelines.stage`."""
+    settings: Mapping[str, str]
+    """Resolved settings that decided the rows, such as the engine's number format."""
     mlflow_run_id: str | None
     config_hash: str
     code_version: str
@@ -42,6 +46,8 @@ class Seal:
             **row,
             "inputs": tuple(json.loads(row["inputs"])),
             "measures": json.loads(row["measures"]),
+            "covers": tuple(json.loads(row["covers"])),
+            "settings": json.loads(row["settings"]),
         }
         return cls(**{field.name: parsed[field.name] for field in fields(cls)})
 
@@ -52,4 +58,6 @@ class Seal:
         return row | {
             "inputs": json.dumps(list(self.inputs)),
             "measures": json.dumps(dict(self.measures)),
+            "covers": json.dumps(sorted(self.covers)),
+            "settings": json.dumps(dict(self.settings)),
         }

@@ -53,19 +53,28 @@ def create_tables(location: Location, config: LakeConfig) -> None:
                 continue
             if location.is_local:
                 (location.folder / table.name).mkdir(parents=True, exist_ok=True)
-            DeltaTable.create(
-                location.table(table.name),
-                schema=table.arrow_schema(),
-                mode="ignore",
-                partition_by=list(table.partition_by),
-                name=table.name,
-                description=table.grain,
-                configuration={
-                    "delta.logRetentionDuration": retention,
-                    "delta.deletedFileRetentionDuration": retention,
-                    "delta.checkpointInterval": "20",
-                },
-                storage_options=location.storage_options,
-            )
+            try:
+                _create(table, location, retention)
+            except DeltaError:
+                # Another run of the lake, started at the same time, has created it meanwhile.
+                if not location.has_table(table.name):
+                    raise
     except (DeltaError, OSError) as error:
         raise LakeError(f"lake.uri: cannot use {location.uri}: {first_line(error)}") from None
+
+
+def _create(table: Table, location: Location, retention: str) -> None:
+    DeltaTable.create(
+        location.table(table.name),
+        schema=table.arrow_schema(),
+        mode="ignore",
+        partition_by=list(table.partition_by),
+        name=table.name,
+        description=table.grain,
+        configuration={
+            "delta.logRetentionDuration": retention,
+            "delta.deletedFileRetentionDuration": retention,
+            "delta.checkpointInterval": "20",
+        },
+        storage_options=location.storage_options,
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from expectations.contamination import contaminated_suites
-from expectations.context import Context
+from expectations.context import Checker, Context
 from expectations.question_key import question_key
 from expectations.rule import Found
 from pipelines.config import RunConfig
@@ -21,6 +21,7 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import failing_references
 from pipelines.rewards.resolve import checker_failures
 from pipelines.runtime.hardware import usable_cores
+from pipelines.scoring.shares import Share, shares_of
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
 from schemas.problems import TRAIN
@@ -124,13 +125,32 @@ def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
 def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     drawn = inputs["samples"].arrow(["sample_id", "purpose"])
     drawn = _without(drawn, "purpose", by_hand(config))
-    judged = _to_arrow(rows, ["sample_id"])
+    judged = _to_arrow(rows, ["sample_id", "verifier", "verdict"])
     return Context(
         expected_rows=drawn.num_rows,
         samples_without_verdict=_missing(drawn, judged),
         verdicts_without_sample=_missing(judged, drawn),
-        checker_failures=checker_failures(config.reward),
-        max_checker_failures=config.reward.max_checker_failures,
+        checkers=tuple(_checker(share, judged, inputs["samples"]) for share in shares_of(config)),
+    )
+
+
+def _checker(share: Share, judged: pa.Table, samples: TableSnapshot) -> Checker:
+    """How often a reward failed on the samples that it scored."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    drawn = samples.arrow(["sample_id"], share.condition)["sample_id"].combine_chunks()
+    own = judged.filter(pc.is_in(judged["sample_id"], value_set=drawn))
+    failures = pa.array(checker_failures(share.reward), pa.string())
+    failed = own.filter(pc.is_in(own["verdict"], value_set=failures))
+    suites = f" ({', '.join(share.suites)})" if share.suites else ""
+    section = "reward of the suite" if share.suites else "reward"
+    return Checker(
+        name=f"{share.reward.function}{suites}",
+        failed=Found(failed.num_rows, tuple(failed.slice(0, _NUM_EXAMPLES).to_pylist())),
+        total=own.num_rows,
+        max_share=share.reward.max_checker_failures,
+        tolerances=" or ".join(f"{section}.{name}" for name in share.reward.tolerances),
     )
 
 

@@ -9,7 +9,7 @@ from pipelines.lake.reader import LakeReader
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.runs.artifacts import checks_file, sample_table
-from pipelines.runs.tracking import SourceTable, Tracker
+from pipelines.runs.tracking import Ending, SourceTable, Tracker
 from pipelines.runtime.progress import Progress
 from schemas import EVALUATIONS, POLICIES, SELECTIONS
 
@@ -38,6 +38,11 @@ class RunListener:
         self._tracker.log_table("samples", sample_table(reader, self._config))
         plots = sorted(self._config.folder.glob("*.png"))
         self._tracker.finish([*plots, checks_file(reader, self._config)])
+
+    def stop(self, ending: Ending, reason: str) -> None:
+        """Close the run in the tracker, if this start has opened it, before it is complete."""
+        if self._has_started:
+            self._tracker.stop(ending, reason)
 
     def mlflow_run_id(self, iteration: int | None = None) -> str | None:
         """See pipelines.lake.lake.Listener."""
@@ -74,6 +79,11 @@ def _figures(snapshot: TableSnapshot) -> dict[str, float]:
             "training_set/rows": float(kept),
             "training_set/accepted_share": accepted / max(total, 1),
         }
+    if snapshot.table == POLICIES:
+        # The M-step's own figure; its curve by epoch is in the iteration's run.
+        (row,) = snapshot.arrow(["validation_reward"]).to_pylist()
+        reward = row["validation_reward"]
+        return {} if reward is None else {"policy/validation_reward": reward}
     return {}
 
 

@@ -63,7 +63,7 @@ def run_steps(lake: Lake, steps: Sequence[Step]) -> None:
 def _require_inputs(lake: Lake, steps: Sequence[Step]) -> None:
     for step in steps:
         for source in step.ancestors():
-            if source not in steps and not lake.is_sealed(*source.key):
+            if source not in steps and not lake.is_made(source.stage, source.iteration):
                 raise LakeError(
                     f"stage {step.stage.name!r} of iteration {step.iteration} needs stage "
                     f"{source.stage.name!r} of iteration {source.iteration} first; run that, or "

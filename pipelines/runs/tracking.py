@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -36,6 +37,9 @@ _RUN_TAG = "restem.run"
 _HASH_TAG = "restem.config_hash"
 _LAKE_TAG = "restem.lake"
 _ITERATION_TAG = "restem.iteration"
+_ENDED_TAG = "restem.ended"
+"""Why the last start did not complete the run."""
+_MAX_TAG_CHARS = 500
 _PARENT_TAG = "mlflow.parentRunId"
 _MAX_PARAM_CHARS = 6000
 _MAX_PARAMS_PER_CALL = 100
@@ -51,6 +55,15 @@ class SourceTable(NamedTuple):
     version: int
     """Its Delta version."""
     stage: str
+
+
+class Ending(StrEnum):
+    """How a start of a run ended that did not complete it, in MLflow's words."""
+
+    FAILED = "FAILED"
+    INTERRUPTED = "KILLED"
+    HAS_MORE_STAGES = "SCHEDULED"
+    """The stages that it was asked for are done; others are to come."""
 
 
 class Tracker(Protocol):
@@ -87,6 +100,9 @@ class Tracker(Protocol):
     def finish(self, artifacts: Sequence[Path] = ()) -> None:
         """Log files, and close the run."""
 
+    def stop(self, ending: Ending, reason: str) -> None:
+        """Close the run, if it was opened, before it is complete; the next start opens it again."""
+
 
 class SilentTracker:
     """Logs nothing: `mlflow.enabled` is false."""
@@ -104,6 +120,8 @@ class SilentTracker:
     def log_table(self, name: str, rows: Rows) -> None: ...
 
     def finish(self, artifacts: Sequence[Path] = ()) -> None: ...
+
+    def stop(self, ending: Ending, reason: str) -> None: ...
 
 
 def tracker_of(config: RunConfig, warn: Callable[[str], None] = _log.warning) -> Tracker:
@@ -139,7 +157,10 @@ class MLflowTracker:
         """See Tracker."""
         try:
             self._experiment = self._find_or_create_experiment()
-            self._parent = self._find_run(self._tags()) or self._create_parent()
+            found = self._find_run(self._tags())
+            if found is not None:
+                self._close_if_left_open(found)
+            self._parent = found or self._create_parent()
             self._client.update_run(self._parent, status="RUNNING")
         except _server_errors() as error:
             uri = self._config.mlflow.tracking_uri
@@ -157,6 +178,8 @@ class MLflowTracker:
                 found = self._find_run(tags)
                 if found is None:
                     found = self._create_run(f"{self._config.name} iteration {iteration}", tags)
+                else:
+                    self._client.update_run(found, status="RUNNING")
                 self._children[iteration] = found
         return self._children.get(iteration)
 
@@ -197,8 +220,28 @@ class MLflowTracker:
             with self._warning(f"{path.name} is missing there"):
                 self._client.log_artifact(self._parent, str(path))
         with self._warning("the run stays open there"):
+            self._client.set_tag(self._parent, _ENDED_TAG, "complete")
             for run in (*self._children.values(), self._parent):
                 self._client.set_terminated(run)
+
+    def stop(self, ending: Ending, reason: str) -> None:
+        """See Tracker."""
+        if not self._parent:
+            return
+        with self._warning("the run stays open there"):
+            self._client.set_tag(self._parent, _ENDED_TAG, reason[:_MAX_TAG_CHARS])
+            for run in (*self._children.values(), self._parent):
+                self._client.set_terminated(run, status=ending.value)
+
+    def _close_if_left_open(self, parent: str) -> None:
+        """Close what an earlier start left open when it died: no start has the run but this one."""
+        query = f"tags.`{_PARENT_TAG}` = '{parent}' and attributes.status = 'RUNNING'"
+        left = [run.info.run_id for run in self._client.search_runs([self._experiment], query)]
+        if self._client.get_run(parent).info.status == "RUNNING":
+            left.append(parent)
+            self._client.set_tag(parent, _ENDED_TAG, "an earlier start ended without a word")
+        for run in left:
+            self._client.set_terminated(run, status=Ending.INTERRUPTED.value)
 
     @property
     def _client(self) -> MlflowClient:

@@ -32,6 +32,8 @@ class DrawnChunk:
     num_tokens: int
     num_prompt_tokens: int
     """Each prompt is counted once, whatever its number of samples."""
+    dtype: str
+    """Number format that the engine computed in."""
     engine: str
     """Name of the engine that drew it; a restarted engine has another name."""
     engine_start_seconds: float
@@ -104,6 +106,7 @@ class ChunkDrawer:
             file=self._writer.write(sample_rows(self._policy_id, chunk, solutions)),
             num_tokens=sum(drawn.num_tokens for group in solutions for drawn in group),
             num_prompt_tokens=sum(group[0].num_prompt_tokens for group in solutions),
+            dtype=self._sampler.dtype,
             engine=self._name,
             engine_start_seconds=self._start_seconds,
             began=began,

@@ -56,6 +56,10 @@ class DrawnSolution:
 class Sampler(Protocol):
     """Draws solutions from one policy. `draw` may be called from several threads at once."""
 
+    @property
+    def dtype(self) -> str:
+        """The number format that the policy is computed in, such as bfloat16."""
+
     def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """The solutions of each request, in order.
 

@@ -15,6 +15,7 @@ class ScriptedSampler:
 
     answer: Callable[[Request, int], str]
     max_model_len: int = 1024
+    dtype: str = "float32"
 
     def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """See Sampler."""

@@ -62,11 +62,16 @@ class VllmSampler:
         )
         self._waiting: dict[str, tuple[Request, Future[list[DrawnSolution]]]] = {}
         self._error: BaseException | None = None
-        self._ready: Future[None] = Future()
+        self._ready: Future[str] = Future()
         # OpenMP's pool belongs to the thread that first uses it: the engine is made and stepped
         # in one thread.
         threading.Thread(target=self._run, name="vllm-engine", daemon=True).start()
-        self._ready.result()
+        self._dtype = self._ready.result()
+
+    @property
+    def dtype(self) -> str:
+        """See Sampler."""
+        return self._dtype
 
     def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
         """See Sampler."""
@@ -84,7 +89,7 @@ class VllmSampler:
         except BaseException as error:  # noqa: BLE001 - handed to the constructor's caller
             self._ready.set_exception(error)
             return
-        self._ready.set_result(None)
+        self._ready.set_result(str(engine.model_config.dtype).removeprefix("torch."))
         try:
             while True:
                 self._admit(engine)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +119,8 @@ def scored_chunks(
 ) -> Iterator[Chunk]:
     """Score rows of `to_score`, chunk by chunk, and add what was measured to the context.
 
+    The context's measures are complete whenever a chunk is handed over: they travel with its commit.
+
     Args:
         rows: what to score.
         verifier: what scores them.
@@ -126,7 +128,7 @@ def scored_chunks(
         context: progress, and Ray if there are more than LOCAL_SAMPLES rows.
         task: the name of the work in its progress.
     """
-    start, chunks = time.monotonic(), []
+    start, chunks, before = time.monotonic(), list[Chunk](), dict(context.measures)
     if rows.num_rows > LOCAL_SAMPLES:
         context.engines.start_ray()
         scored = _chunks_by_ray(rows, verifier, keep)
@@ -136,8 +138,9 @@ def scored_chunks(
         for chunk in scored:
             chunks.append(replace(chunk, made=None))
             _report(shown, context.progress, chunks)
+            context.measures.update(_measures(before, chunks, verifier, time.monotonic() - start))
             yield chunk
-    _add_measures(context.measures, chunks, verifier, time.monotonic() - start)
+    context.measures.update(_measures(before, chunks, verifier, time.monotonic() - start))
 
 
 def _chunks_here(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[Chunk]:
@@ -276,9 +279,10 @@ def _verdicts(chunks: list[Chunk]) -> Counter[str]:
     return verdicts
 
 
-def _add_measures(
-    total: dict[str, float], chunks: list[Chunk], verifier: Verifier, seconds: float
-) -> None:
+def _measures(
+    before: Mapping[str, float], chunks: list[Chunk], verifier: Verifier, seconds: float
+) -> dict[str, float]:
+    """The sums of earlier starts and shares, and of these chunks."""
     verdicts = _verdicts(chunks)
     failed = checker_failures(verifier.config)
     measured = {
@@ -286,10 +290,8 @@ def _add_measures(
         "distinct_pairs": float(sum(chunk.num_distinct for chunk in chunks)),
         "examined": float(sum(chunk.num_examined for chunk in chunks)),
         "seconds": seconds,
-        "per_second": 0.0,
         "checker_failures": float(sum(verdicts[name] for name in failed)),
         **{f"verdict_{name}": float(count) for name, count in verdicts.items()},
     }
-    for name, value in measured.items():
-        total[name] = total.get(name, 0.0) + value
-    total["per_second"] = total["samples"] / max(total["seconds"], 1e-9)
+    total = {name: before.get(name, 0.0) + value for name, value in measured.items()}
+    return total | {"per_second": total["samples"] / max(total["seconds"], 1e-9)}

@@ -40,7 +40,7 @@ class Stages:
 
     def contamination(self) -> SparkStage:
         """Problems -> evaluation problems that share text with training problems."""
-        return contamination()
+        return contamination(self.config)
 
     def base_policy(self) -> ArrowStage:
         """The base model's row in `policies`."""
@@ -58,9 +58,9 @@ class Stages:
         """Solutions -> verdicts."""
         return score(self.config, iteration)
 
-    def evaluate(self) -> SparkStage:
+    def evaluate(self, iteration: int) -> SparkStage:
         """Verdicts -> metrics with intervals."""
-        return evaluate(self.config)
+        return evaluate(self.config, iteration)
 
     def select(self) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.config import RunConfig
+from pipelines.config.suites import covered_problems
 from pipelines.stage import SparkStage
 from schemas import CONTAMINATION, PROBLEMS
 from schemas.problems import TRAIN
@@ -24,13 +26,14 @@ NGRAMS = (8, 9, 10, 11, 12, 13)
 """Lengths of the runs of words that are counted; the last is the limit of GPT-3's report."""
 
 
-def contamination() -> SparkStage:
+def contamination(config: RunConfig) -> SparkStage:
     """The stage that finds evaluation problems among the training problems."""
     return SparkStage(
         name="contamination",
         table=CONTAMINATION,
         reads=(PROBLEMS,),
         function=lambda _, problems: shared_text(problems),
+        covers=covered_problems(config),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import EvaluationConfig, RunConfig
+from pipelines.config.draws import covered
 from pipelines.config.suites import suites_of
 from pipelines.metrics.bootstrap import Estimate, Floats, bootstrap_means, estimate, interval
 from pipelines.metrics.pass_at_k import AnswerVotes, maj_at_k, pass_at_k
@@ -55,7 +56,7 @@ class Tally:
         )
 
 
-def evaluate(config: RunConfig) -> SparkStage:
+def evaluate(config: RunConfig, iteration: int) -> SparkStage:
     """The stage that makes `evaluations` of one policy from its samples and rewards.
 
     | metric | from | meaning |
@@ -98,6 +99,7 @@ def evaluate(config: RunConfig) -> SparkStage:
         table=EVALUATIONS,
         reads=(SAMPLES, REWARDS, PROMPTS, PROBLEMS, POLICIES),
         function=metrics,
+        covers=covered(config, iteration),
     )
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from pipelines.config import RunConfig
-from pipelines.config.draws import num_drawn
+from pipelines.config import EngineConfig, RunConfig
+from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import suites_of
 from pipelines.runtime.progress import Task
@@ -25,6 +25,9 @@ from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, Wri
 from pipelines.stages.policy import policy_of
 from pipelines.workload import Amount, Workload
 from schemas import POLICIES, PROMPTS, SAMPLES
+
+DTYPE = "engine.dtype"
+NOT_SET = "not set"
 
 SamplerFactory = Callable[[], Sampler]
 
@@ -41,6 +44,7 @@ def generate(
 
     Raises (in the stage):
         StageFailed: an engine died more than `engine.max_restarts` times, or did not start.
+        LakeError: the engine's settings would draw other samples than the run's earlier ones.
         RestEMError: what the engine or the writer refused.
     """
 
@@ -61,14 +65,16 @@ def generate(
         if not chunks:
             return
         policy = policy_of(policies)
+        engine = _resolved(config.engine, context)
         context.engines.start_ray()
         factory = sampler_factory or partial(
-            VllmSampler, policy.checkpoint_uri, config.model, config.engine
+            VllmSampler, policy.checkpoint_uri, config.model, engine
         )
         log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
         with context.progress.task("generate", total, "samples") as task:
             tally = _Tally(context, task)
-            for drawn in draw_chunks(chunks, factory, policy.policy_id, writer, log, config.engine):
+            for drawn in draw_chunks(chunks, factory, policy.policy_id, writer, log, engine):
+                context.resolve(DTYPE, drawn.dtype)  # of the first engine; others must agree
                 tally.add(drawn)
                 yield [drawn.file]
 
@@ -78,7 +84,27 @@ def generate(
         reads=(PROMPTS, POLICIES),
         function=draw,
         workload=_workload(config, iteration),
+        covers=covered(config, iteration),
     )
+
+
+def _resolved(engine: EngineConfig, context: StageContext) -> EngineConfig:
+    """The engine's settings, with the number format of the run's earlier samples.
+
+    Raises:
+        LakeError: a setting that decides rows is another one than theirs.
+    """
+    given = engine.deciding
+    if DTYPE in context.settings:  # there are samples: what they were drawn with is complete
+        names = {*given, *(name for name in context.settings if name != DTYPE)}
+        for name in sorted(names):
+            context.settings.setdefault(name, NOT_SET)
+            context.resolve(name, given.get(name, NOT_SET))
+    else:
+        context.settings.update(given)
+    dtype = context.resolve(DTYPE, engine.given_dtype)
+    extra = {name: value for name, value in engine.extra.items() if name != "dtype"}
+    return engine.model_copy(update={"dtype": dtype, "extra": extra})
 
 
 def _workload(config: RunConfig, iteration: int) -> Workload:
@@ -99,10 +125,11 @@ def _workload(config: RunConfig, iteration: int) -> Workload:
 
 
 class _Tally:
-    """Adds up what the engines drew into the stage's measures, and reports it."""
+    """Adds what the engines draw to the stage's measures, which hold earlier starts', and reports it."""
 
     def __init__(self, context: StageContext, task: Task) -> None:
         self._measures, self._task = context.measures, task
+        self._before = dict(context.measures)
         self._tokens = self._prompt_tokens = 0
         self._began, self._ended = float("inf"), 0.0
         self._starts: dict[str, float] = {}
@@ -114,13 +141,14 @@ class _Tally:
         self._ended = max(self._ended, drawn.ended)
         self._starts[drawn.engine] = drawn.engine_start_seconds
         seconds = max(self._ended - self._began, 1e-9)
-        rate = self._tokens / seconds
-        self._measures.update(
-            tokens=self._tokens,
-            prompt_tokens=self._prompt_tokens,
-            seconds_drawing=seconds,
-            tokens_per_second=rate,
-            engine_start_seconds=sum(self._starts.values()),
-            engine_starts=len(self._starts),
-        )
-        self._task.advance(drawn.file.num_rows, f"{rate:,.0f} tokens/s")
+        measured = {
+            "tokens": self._tokens,
+            "prompt_tokens": self._prompt_tokens,
+            "seconds_drawing": seconds,
+            "engine_start_seconds": sum(self._starts.values()),
+            "engine_starts": len(self._starts),
+        }
+        total = {name: self._before.get(name, 0.0) + value for name, value in measured.items()}
+        rate = total["tokens"] / total["seconds_drawing"]
+        self._measures.update(total | {"tokens_per_second": rate})
+        self._task.advance(drawn.file.num_rows, f"{self._tokens / seconds:,.0f} tokens/s")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TRAIN_FILE = "train.parquet"
 VALIDATION_FILE = "validation.parquet"
+DTYPE = "training.dtype"
 ON_VALIDATION = "purpose = 'validation' AND decoding = 'greedy'"
 
 
@@ -41,6 +42,7 @@ def improve(config: RunConfig) -> ArrowStage:
     Raises (in the stage):
         StageFailed: D_i is empty, or the training failed.
         InputError: the model or a row cannot be used.
+        LakeError: the number format is another one than that of the run's earlier M-steps.
     """
 
     def make(
@@ -49,11 +51,16 @@ def improve(config: RunConfig) -> ArrowStage:
         began = time.monotonic()
         start = policy_of(policies)
         folder = context.folder / f"policy-{training_set.iteration}"
-        job = _prepare(config, folder, start, training_set, prompts)
+        dtype = context.resolve(DTYPE, config.training.dtype)
+        job = _prepare(config, folder, start, training_set, prompts, dtype)
         if config.training.launcher == "ray":
             context.engines.start_ray()
         result = fine_tune(job, training_set.count(), context.progress)
-        context.measures.update(_measures(result, time.monotonic() - began))
+        context.resolve(DTYPE, result.dtype)
+        seconds = time.monotonic() - began
+        context.measures.update(_measures(result, seconds))
+        # Epochs that earlier starts trained: nothing of them is committed until the policy is.
+        context.earlier_seconds = max(0.0, result.seconds - seconds)
         return _policy_row(result, start, training_set.version)
 
     kept = min(config.curate.cutoff, config.sampling.num_samples_per_problem)
@@ -70,7 +77,12 @@ def improve(config: RunConfig) -> ArrowStage:
 
 
 def _prepare(
-    config: RunConfig, folder: Path, start: PolicyRef, training_set: Snapshot, prompts: Snapshot
+    config: RunConfig,
+    folder: Path,
+    start: PolicyRef,
+    training_set: Snapshot,
+    prompts: Snapshot,
+    dtype: str,
 ) -> FineTuneJob:
     """The fine-tuning job, its pinned rows written where the workers read them."""
     import pyarrow.parquet as pq
@@ -79,8 +91,8 @@ def _prepare(
     if rows.num_rows == 0:
         raise StageFailed(
             f"iteration {training_set.iteration}: no solution was rewarded, so there is nothing to "
-            "train on; raise sampling.num_samples_per_problem, ask easier problems, or look at the "
-            "wrong solutions (restem sql)"
+            "train on; raise sampling.num_samples_per_problem, ask easier problems, in a run of another name "
+            "(--name); the wrong solutions are in the lake (restem sql)"
         )
     questions = prompts.arrow(["text", "reference", "question", "problem_id"], ON_VALIDATION)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +108,7 @@ def _prepare(
         max_model_len=config.model.max_model_len,
         reward=config.reward,
         improve=config.improve,
-        training=config.training,
+        training=config.training.model_copy(update={"dtype": dtype}),
         seed=config.seed,
         trust_remote_code=config.model.trust_remote_code,
         folder=folder,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from expectations.question_key import question_key_sql
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
 from pipelines.config.sizes import problem_sizes
-from pipelines.config.suites import suite_sources
+from pipelines.config.suites import covered_problems, suite_sources
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import MAX_FAULTS, InputError, list_faults
@@ -47,7 +47,13 @@ def ingest(config: RunConfig) -> SparkStage:
         return split_problems(raw, config.problems, config.seed)
 
     rows = Amount(dict.fromkeys(problem_sizes(config), 1))
-    return SparkStage(name="ingest", table=PROBLEMS, function=make, workload=Workload(rows))
+    return SparkStage(
+        name="ingest",
+        table=PROBLEMS,
+        function=make,
+        workload=Workload(rows),
+        covers=covered_problems(config),
+    )
 
 
 def problem_id(dataset: str, question: str) -> str:

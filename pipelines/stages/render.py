@@ -13,7 +13,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from pipelines.config import PromptConfig, RunConfig
-from pipelines.config.draws import Draws, NamedDecoding, draws, num_drawn
+from pipelines.config.draws import Draws, NamedDecoding, covered, draws, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import Suite, suites_of
 from pipelines.stage import SparkStage, StageContext
@@ -49,6 +49,7 @@ def render(config: RunConfig, iteration: int) -> SparkStage:
         reads=(PROBLEMS,),
         function=make,
         workload=Workload(Amount({purpose: len(n) for purpose, n in numbers.items()})),
+        covers=covered(config, iteration),
     )
 
 

@@ -149,8 +149,11 @@ class _Tuner:
 
     def run(self) -> FineTuneResult:
         """Train epochs until D_val says stop; resumes after the last one that was saved."""
-        state = load_state(self.job.folder, self.job.fingerprint())
+        job = self.job
+        state = load_state(job.folder, job.fingerprint(), job.training.dtype)
         if state is not None:
+            # Also on a machine that would have chosen another one.
+            self.dtype = state.dtype
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
             self.history = list(state.history)
@@ -256,6 +259,7 @@ class _Tuner:
             if not ended:
                 state = TuningState(
                     job.fingerprint(),
+                    self.dtype,
                     tuple(self.history),
                     self.model.state_dict(),
                     self.optimizer.state_dict(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.config import ImproveConfig, RewardConfig, Section, TrainingConfig
+from pipelines.runtime.hardware import AUTO
 
 RESULT_FILE = "result.json"
 PROGRESS_FILE = "progress.jsonl"
@@ -93,6 +94,7 @@ def finished_result(job: FineTuneJob) -> FineTuneResult | None:
     except (OSError, ValidationError):
         return None
     same = result.fingerprint == job.fingerprint() and result.checkpoint.is_dir()
+    same = same and job.training.dtype in (AUTO, result.dtype)
     return result if same else None
 
 

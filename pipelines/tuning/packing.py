@@ -91,7 +91,8 @@ def pack(
         if length > max_model_len:
             raise InputError(
                 f"training_set row {number} has {length} tokens, model.max_model_len is "
-                f"{max_model_len}; raise it (the prompt ends in {row.prompt[-40:]!r})"
+                f"{max_model_len}; raise it, under another --name if stored solutions reached it "
+                f"(the prompt ends in {row.prompt[-40:]!r})"
             )
         rest = prompt[len(prefix) :]
         packed.append(PackedRow(rest + labels, len(rest), row.weight))

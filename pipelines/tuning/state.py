@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pipelines.runtime.hardware import AUTO
 from pipelines.tuning.job import EpochRecord
 
 STATE_FILE = "state.pt"
@@ -19,6 +20,8 @@ class TuningState:
     """Weights and optimizer after the last epoch of `history`."""
 
     fingerprint: str
+    dtype: str
+    """Number format that its epochs were trained in."""
     history: tuple[EpochRecord, ...]
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
@@ -29,6 +32,7 @@ def save_state(folder: Path, state: TuningState) -> None:
     partial = folder / f"{STATE_FILE}.partial"
     content = {
         "fingerprint": state.fingerprint,
+        "dtype": state.dtype,
         "history": [record.model_dump(mode="json") for record in state.history],
         "model": state.model,
         "optimizer": state.optimizer,
@@ -37,16 +41,23 @@ def save_state(folder: Path, state: TuningState) -> None:
     partial.replace(folder / STATE_FILE)
 
 
-def load_state(folder: Path, fingerprint: str) -> TuningState | None:
-    """The saved state; None if there is none, it is another job's, or it cannot be read."""
+def load_state(folder: Path, fingerprint: str, dtype: str) -> TuningState | None:
+    """The saved state; None if there is none, it is another job's, or it cannot be read.
+
+    Args:
+        folder: the job's.
+        fingerprint: the job's.
+        dtype: number format that it must have been trained in; `auto`: any.
+    """
     try:
         content = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
         return None
-    if content["fingerprint"] != fingerprint:
+    trained_in = content.get("dtype", "")
+    if content["fingerprint"] != fingerprint or dtype not in (AUTO, trained_in):
         return None
     history = tuple(EpochRecord.model_validate(record) for record in content["history"])
-    return TuningState(fingerprint, history, content["model"], content["optimizer"])
+    return TuningState(fingerprint, trained_in, history, content["model"], content["optimizer"])
 
 
 def drop_state(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from expectations.contamination import contaminated_suites
-from expectations.context import Context
+from expectations.context import Checker, Context
 from expectations.rule import Found
 from schemas import (
     CONTAMINATION,
@@ -152,11 +152,15 @@ DATA = (
     Broken(REWARDS, "2 rows", ({},), None, Context(expected_rows=2)),
     Broken(
         REWARDS,
-        "the checker failed on at most 10.0% of samples",
-        ({"verdict": "timeout"}, {"verdict": "memory"}, *_times(17, {})),
+        "unit_tests (humaneval) failed on at most 10.0% of samples",
+        ({},),
         2,
-        Context(max_checker_failures=0.1),
-        share=True,
+        Context(
+            checkers=(
+                Checker("math_answer", Found(9), 1000, 0.1, "reward.timeout_seconds"),
+                Checker("unit_tests (humaneval)", Found(2), 19, 0.1, "reward.timeout_seconds"),
+            )
+        ),
     ),
     Broken(
         REWARDS,

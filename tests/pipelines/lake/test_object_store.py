@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.errors import LakeError
-from pipelines.lake.commit import commit
+from pipelines.lake.commit import Committed, commit
+from pipelines.lake.fence import Fence
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -70,8 +71,10 @@ def test_a_recorded_transaction_is_not_committed_again(
         lake.materialize(ingest(Counted(problems("a"))), 0)
         writer = PartitionWriter(PROBLEMS, lake.location, "r", 0)
         files = [writer.write(problems("a"))]
-        first = commit(writer, files, "append", ("again", 1), {})
-        assert commit(writer, files, "append", ("again", 1), {}) == first
+        first = commit(writer, files, "append", ("again", 1), {}, Fence("r", 1))
+        again = commit(writer, files, "append", ("again", 1), {}, Fence("r", 1))
+    assert first.is_new
+    assert again == Committed(first.version, is_new=False)
 
 
 def test_an_unreachable_store_is_one_clear_error(tmp_path: Path) -> None:

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
+from expectations import gate
 from expectations.context import Context
 from pipelines.runs.check_context import _problems, _rewards
-from schemas import PROBLEMS
+from schemas import PROBLEMS, REWARDS
 from tests import factories
 from tests.pipelines.config.test_suites import BBH, EXAM, config
 from tests.pipelines.scoring.test_shares import answers
 
 
+def verdicts(**by_sample: str) -> pa.Table:
+    """Rows of `rewards` by sample."""
+    rows = ({"sample_id": name, "verdict": verdict} for name, verdict in by_sample.items())
+    return factories.arrow(REWARDS, *rows)
+
+
+def test_a_suite_whose_checker_fails_does_not_hide_behind_the_other_samples() -> None:
+    drawn = answers(
+        *[("train", f"t{n}", "1") for n in range(98)], ("bbh", "b0", "3"), ("bbh", "b1", "3")
+    )
+    made = {f"s{n}": "correct" for n in range(98)} | {"s98": "timeout", "s99": "error"}
+    inputs: dict[str, Any] = {"samples": drawn}
+    found = _rewards(config(EXAM, BBH), 0, verdicts(**made), inputs)
+    assert [(one.failed.count, one.total) for one in found.checkers] == [(0, 98), (2, 2)]
+    report = gate.check(REWARDS, verdicts(**made), Context(checkers=found.checkers))
+    (failure,) = report.critical_failures
+    assert "(bbh) failed on at most 2.0% of samples" in failure.failure()
+    assert "2 found (100 % of 2 samples)" in failure.failure()
+
+
 def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
     drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
-    scored = drawn.table.select(["sample_id"]).slice(0, 1)
+    scored = verdicts(s0="correct")
     inputs: dict[str, Any] = {"samples": drawn}
     found = _rewards(config(EXAM, BBH), 0, scored, inputs)
     assert found.expected_rows == 2

@@ -13,7 +13,7 @@ from pipelines.lake.location import Location
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.runs.run_listener import RunListener
-from pipelines.runs.tracking import Metrics, Rows, SilentTracker, SourceTable
+from pipelines.runs.tracking import Ending, Metrics, Rows, SilentTracker, SourceTable
 from pipelines.runtime.progress import SilentProgress
 from tests import factories
 from tests.lake_fixture import write_lake
@@ -98,6 +98,27 @@ def test_a_fine_tuned_policys_epochs_are_logged(
 ) -> None:
     tracker, _ = log(folder, "policies", iteration, stage="any")
     assert [epoch["epoch"] for epoch in tracker.logged[0][3]] == epochs
+
+
+def test_the_reward_on_d_val_of_a_policy_is_a_figure_of_its_iteration(folder: Path) -> None:
+    tracker, _ = log(folder, "policies", 1, stage="improve")
+    assert tracker.logged[0][1]["policy/validation_reward"] == 0.25
+
+
+def test_a_run_that_was_not_opened_is_not_closed(folder: Path) -> None:
+    stopped: list[str] = []
+
+    class Stopping(RecordingTracker):
+        def stop(self, ending: Ending, reason: str) -> None:
+            stopped.append(reason)
+
+    sources = (SourceConfig(kind="jsonl", location="x.jsonl"),)
+    config = RunConfig(name="r", problems=ProblemsConfig(sources=sources))
+    listener = RunListener(config, Stopping(), Lines())
+    listener.stop(Ending.FAILED, "before")
+    listener.mlflow_run_id()
+    listener.stop(Ending.FAILED, "after")
+    assert stopped == ["after"]
 
 
 def test_a_stage_that_was_sealed_before_is_logged_and_not_printed(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.errors import MachineError
-from pipelines.runs.tracking import MLflowTracker, SilentTracker, SourceTable, tracker_of
+from pipelines.runs.tracking import Ending, MLflowTracker, SilentTracker, SourceTable, tracker_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -108,6 +108,41 @@ def test_a_second_start_goes_on_in_the_same_runs(quiet_folder: Path) -> None:
 
     other = config(quiet_folder, seed=1)
     assert MLflowTracker(other).start() != first.start()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", list(Ending))
+def test_a_start_that_does_not_complete_the_run_closes_it_with_the_reason(
+    quiet_folder: Path, ending: Ending
+) -> None:
+    run = config(quiet_folder)
+    tracker = MLflowTracker(run)
+    parent, child = log_run(tracker)
+    tracker.stop(ending, "disk full")
+    client = client_of(run)
+    assert client.get_run(parent).info.status == ending.value
+    assert client.get_run(child).info.status == ending.value
+    assert client.get_run(parent).data.tags["restem.ended"] == "disk full"
+
+    again = MLflowTracker(run)
+    assert log_run(again) == (parent, child)
+    assert client.get_run(parent).info.status == "RUNNING"
+    again.finish()
+    assert client.get_run(parent).info.status == "FINISHED"
+    assert client.get_run(child).info.status == "FINISHED"
+    assert client.get_run(parent).data.tags["restem.ended"] == "complete"
+
+
+@pytest.mark.slow
+def test_a_start_that_died_without_a_word_is_closed_by_the_next_one(quiet_folder: Path) -> None:
+    run = config(quiet_folder)
+    parent, child = log_run(MLflowTracker(run))
+    next_one = MLflowTracker(run)
+    assert next_one.start() == parent
+    client = client_of(run)
+    assert client.get_run(child).info.status == "KILLED"
+    assert "without a word" in client.get_run(parent).data.tags["restem.ended"]
+    assert client.get_run(parent).info.status == "RUNNING"
 
 
 @pytest.mark.slow

@@ -31,6 +31,11 @@ WORDS = [f"w{n}" for n in range(100)]
 """Words that no other text has."""
 
 
+ANY = RunConfig.model_validate(
+    {"name": "any", "problems": {"sources": [{"kind": "jsonl", "location": "x.jsonl"}]}}
+)
+
+
 def run_of(start: int, length: int) -> str:
     return " ".join(WORDS[start : start + length])
 
@@ -104,7 +109,7 @@ def test_punctuation_and_case_do_not_part_words_and_letters_of_any_script_count(
 def test_the_stage_has_the_tables_columns_and_costs_few_jobs(spark: SparkSession) -> None:
     rows = problems(spark, a=("train", run_of(0, 10)), b=("test", run_of(0, 10) + " more"))
     spark.sparkContext.setJobGroup("contamination", "contamination")
-    table = contamination().function(None, rows).toArrow()
+    table = contamination(ANY).function(None, rows).toArrow()
     jobs = len(spark.sparkContext.statusTracker().getJobIdsForGroup("contamination"))
     assert jobs <= 10
     assert set(table.column_names) == set(CONTAMINATION.column_names) - {"run_id", "iteration"}

@@ -119,7 +119,7 @@ def test_stored_samples_become_rows_of_evaluations(spark: SparkSession) -> None:
         {"problem_id": p, "extracted": e, "verdict": v, "reward": float(v == "correct")}
         for p, _, _, e, v in draws
     ]
-    frame = evaluate(config(k=(1, 4))).function(
+    frame = evaluate(config(k=(1, 4)), 0).function(
         context(),
         spark.createDataFrame(factories.arrow(SAMPLES, *samples)).repartition(3),
         spark.createDataFrame(factories.arrow(REWARDS, *rewards)),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import RunConfig
-from pipelines.errors import InputError, StageFailed
+from pipelines.errors import InputError, LakeError, StageFailed
 from pipelines.sampling.sampler import DrawnSolution, Request, Sampler
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from pipelines.sampling.vllm_sampler import VllmSampler
@@ -36,7 +36,7 @@ class FolderWriter:
     def write(self, rows: pa.Table) -> WrittenFile:
         name = f"{os.urandom(8).hex()}.parquet"
         pq.write_table(rows, self.folder / name)
-        return WrittenFile(name, (self.folder / name).stat().st_size, rows.num_rows, "{}")
+        return WrittenFile(name, (self.folder / name).stat().st_size, rows.num_rows, "{}", name)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class FailingSampler:
     how: str
     times: int
     marks: Path
+    dtype: str = "float32"
     inner: ScriptedSampler = field(default_factory=lambda: ScriptedSampler(lambda r, i: "fine"))
 
     def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
@@ -153,6 +154,62 @@ def test_every_prompt_gets_its_samples_once_in_files_of_a_chunk(tmp_path: Path) 
 def test_a_resumed_stage_asks_only_what_is_not_committed(tmp_path: Path) -> None:
     outcome = run(tmp_path, prompts(5), scripted, committed=committed_table("p0", "p3"))
     assert set(outcome.rows["prompt_id"].to_pylist()) == {"p1", "p2", "p4"}
+
+
+def resumed(folder: Path, recorded: dict[str, str], **engine: Any) -> dict[str, str]:
+    """The settings after a stage whose run has recorded some has drawn a prompt."""
+    settings = config(folder, **engine)
+    given = context(settings.folder, start_ray=already_started)
+    given.settings.update(recorded)
+    (folder / "files").mkdir(exist_ok=True)
+    groups = generate(settings, 0, scripted).function(
+        given,
+        Rows(prompts(1)),
+        policies("policy"),
+        committed=Rows(committed_table()),
+        writer=FolderWriter(folder / "files"),
+    )
+    assert len(list(groups)) == 1
+    return given.settings
+
+
+def test_the_resolved_settings_of_the_engine_are_recorded(tmp_path: Path) -> None:
+    extra = {"quantization": "fp8", "hf_overrides": {"a": 1}, "max_num_batched_tokens": 64}
+    recorded = resumed(tmp_path, {}, extra=extra)
+    assert recorded["engine.dtype"] == "float32"  # the scripted sampler's, for auto
+    assert recorded["engine.extra.quantization"] == "fp8"
+    assert recorded["engine.extra.hf_overrides"].startswith("sha256:")
+    assert "engine.extra.max_num_batched_tokens" not in recorded
+    assert resumed(tmp_path, recorded, extra={**extra, "max_num_batched_tokens": 9}) == recorded
+
+
+@pytest.mark.parametrize(
+    ("recorded", "engine", "difference"),
+    [
+        ({"engine.dtype": "bfloat16"}, {"dtype": "float32"}, "engine.dtype: bfloat16 -> float32"),
+        (
+            {"engine.dtype": "float32"},
+            {"extra": {"kv_cache_dtype": "fp8"}},
+            "engine.extra.kv_cache_dtype: not set -> fp8",
+        ),
+        (
+            {"engine.dtype": "float32", "engine.extra.quantization": "fp8"},
+            {},
+            "engine.extra.quantization: fp8 -> not set",
+        ),
+    ],
+)
+def test_an_engine_that_would_draw_other_samples_is_refused_before_it_starts(
+    tmp_path: Path, recorded: dict[str, str], engine: dict[str, Any], difference: str
+) -> None:
+    with pytest.raises(LakeError, match=difference):
+        resumed(tmp_path, recorded, **engine)
+    assert not list((tmp_path / "files").iterdir())
+
+
+def test_engines_that_resolve_auto_differently_are_not_mixed(tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match=r"engine\.dtype: bfloat16 -> float32"):
+        resumed(tmp_path, {"engine.dtype": "bfloat16"})  # the scripted sampler has only float32
 
 
 def test_a_stage_with_nothing_left_starts_no_engine(tmp_path: Path) -> None:

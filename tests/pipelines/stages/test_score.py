@@ -229,6 +229,21 @@ def test_chunks_are_handed_over_as_they_are_done(
     assert [file.num_rows for group in groups for file in group] == [3, 2]
 
 
+def test_measures_are_complete_at_every_commit_and_add_to_those_of_earlier_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_chunks, "CHUNK_SAMPLES", 2)
+    drawn = samples(*[("a", f"\\boxed{{{n}}}") for n in range(4)])
+    given = context(tmp_path)
+    given.measures.update(samples=100.0, verdict_correct=7.0, seconds=50.0)
+    groups = score(config(), 1).function(
+        given, drawn, prompts(a="1"), committed=committed([]), writer=FolderWriter(tmp_path)
+    )
+    seen = [(given.measures["samples"], given.measures["verdict_correct"]) for _ in groups]
+    assert seen == [(102.0, 8.0), (104.0, 8.0)]
+    assert given.measures["seconds"] > 50
+
+
 def no_ray_again() -> None:
     """Ray was started by the first run."""
 

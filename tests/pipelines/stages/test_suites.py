@@ -145,7 +145,7 @@ def test_stored_samples_of_a_suite_become_evaluations_per_group(spark: SparkSess
         ),
         factories.arrow(POLICIES),
     ]
-    rows = evaluate(config(BBH)).function(context(), *map(spark.createDataFrame, frames))
+    rows = evaluate(config(BBH), 0).function(context(), *map(spark.createDataFrame, frames))
     found = {(r.suite, r.metric): (r.value, r.n) for r in rows.collect()}
     assert found["bbh/logic", "greedy_accuracy"] == (0.5, 2)
     assert found["bbh/sorting", "greedy_accuracy"] == (1.0, 1)

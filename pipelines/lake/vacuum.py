@@ -1,0 +1,126 @@
+"""Find and remove the files that no commit names: what killed starts wrote in vain.
+
+Kept is every file that some version of its table names, so that sealed versions, and all others that
+can be read, stay readable; every file of a run that a start may be working on; every young file. The
+order matters: files are listed first, then it is looked which runs are held, then the logs are read.
+So what a start commits in the meantime is found in the log, and what it writes was not listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
+
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem
+
+from pipelines.lake.lease import held_runs
+from pipelines.lake.location import Location
+from schemas import TABLES
+
+_COMMIT = re.compile(r"^_delta_log/(\d{20})\.json$")
+_RUN = re.compile(r"(?:^|/)run_id=([^/]+)/")
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file that no commit names."""
+
+    table: str
+    path: str
+    """Relative to the table's root."""
+    run_id: str
+    size: int
+    """Bytes."""
+
+
+def find_orphans(location: Location, older_than: timedelta) -> list[Orphan]:
+    """The files that can be removed, by table, run and path.
+
+    Args:
+        location: the lake.
+        older_than: files that changed since then are kept.
+    """
+    before = datetime.now(UTC) - older_than
+    tables = [table.name for table in TABLES if location.has_table(table.name)]
+    found = {name: list(_data_files(location, name, before)) for name in tables}
+    held = held_runs(location)
+    return [
+        orphan
+        for name in tables
+        if found[name]
+        for orphan in _unnamed(found[name], _named_files(location, name))
+        if orphan.run_id not in held
+    ]
+
+
+def remove(location: Location, orphans: Sequence[Orphan]) -> None:
+    """Delete files that `find_orphans` found."""
+    for orphan in orphans:
+        location.delete(f"{orphan.table}/{orphan.path}")
+
+
+def _unnamed(files: Sequence[Orphan], named: set[str]) -> list[Orphan]:
+    return sorted((f for f in files if f.path not in named), key=lambda f: (f.run_id, f.path))
+
+
+def _data_files(location: Location, table: str, before: datetime) -> Iterator[Orphan]:
+    """The table's old enough files, all that its log may name."""
+    for file, path in _files(location, table):
+        run = _RUN.search(path)
+        if (
+            path.startswith("_delta_log/")
+            or run is None
+            or file.mtime is None
+            or file.mtime > before
+        ):
+            continue
+        yield Orphan(table, path, unquote(run[1]), file.size)
+
+
+def _files(location: Location, table: str) -> Iterator[tuple[FileInfo, str]]:
+    """The table's files with their paths relative to its root."""
+    system, root = _file_system(location, table)
+    for file in system.get_file_info(FileSelector(root, recursive=True)):
+        if file.type is FileType.File:
+            yield file, file.path.removeprefix(root).lstrip("/")
+
+
+def _file_system(location: Location, table: str) -> tuple[FileSystem, str]:
+    if location.is_local:
+        return LocalFileSystem(), str(location.folder / table)
+    from deltalake.fs import DeltaStorageHandler  # only an object store needs it
+
+    store = DeltaStorageHandler(location.table(table), location.storage_options)
+    return PyFileSystem(store), ""
+
+
+def _named_files(location: Location, table: str) -> set[str]:
+    """The files that any version of the table names, as far as its log goes back."""
+    newest = location.open_table(table)
+    named = {_relative(uri, location.table(table)) for uri in newest.file_uris()}
+    commits = []
+    for _, path in _files(location, table):
+        match = _COMMIT.match(path)
+        if match is None:
+            continue
+        commits.append(int(match[1]))
+        for line in (location.read(f"{table}/{path}") or b"").splitlines():
+            action = json.loads(line)
+            for kind in ("add", "remove"):
+                if kind in action:
+                    named.add(unquote(action[kind]["path"]))
+    # Where the log was cut, the oldest version that is left names what the cut commits added.
+    oldest = min(commits, default=0)
+    if oldest > 0:
+        start = location.open_table(table, oldest)
+        named |= {_relative(uri, location.table(table)) for uri in start.file_uris()}
+    return named
+
+
+def _relative(uri: str, root: str) -> str:
+    bare = uri.removeprefix("file://")
+    return unquote(bare.removeprefix(root.removeprefix("file://")).lstrip("/"))
