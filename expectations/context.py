@@ -25,6 +25,8 @@ class Context:
     verdicts_without_sample: Found | None = None
     checker_failures: tuple[str, ...] = CHECKER_FAILURES
     """Verdicts that count as failures of the checker."""
+    usual_checker_failure: str | None = None
+    """What failed in the checker most often, if that is known."""
     max_checker_failures: float | None = None
     """Largest share of verdicts that may be failures of the checker, 0 to 1."""
 

@@ -12,15 +12,17 @@ def expectations(context: Context) -> list[Rule]:
     if context.expected_rows is not None:
         rules.append(RowCount(context.expected_rows, context.expected_rows))
     if context.max_checker_failures is not None:
-        limit = context.max_checker_failures
+        limit, usual = context.max_checker_failures, context.usual_checker_failure
         rules.append(
             NoneOf(
                 "verdict",
                 context.checker_failures,
                 limit,
                 name=f"the checker failed on at most {limit:.1%} of samples",
-                remedy="look at these solutions; then raise reward.timeout_seconds, "
-                "or reward.max_checker_failures",
+                remedy=(f"most often it {usual}; " if usual else "")
+                + 'look at these solutions (restem sql "SELECT detail, solution FROM '
+                'sample_verdicts WHERE detail IS NOT NULL"), mend the reward, and start the same '
+                "command again: it scores these samples again",
             )
         )
     for found, what in (

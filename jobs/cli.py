@@ -281,7 +281,8 @@ def verify(
 ) -> None:
     """Score the solutions of a file with any reward.
 
-    OUTPUT has a row per row of INPUT, in order: id, reward, verdict, extracted, milliseconds.
+    OUTPUT has a row per row of INPUT, in order: id, reward, verdict, extracted, detail (why the
+    reward failed), milliseconds. Exits with 2 if it failed on every row.
     """
     from jobs.show.verify import verify_file
 

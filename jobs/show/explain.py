@@ -101,6 +101,8 @@ def _verdicts(out: Console, rewards: list[Row]) -> None:
             f"{reward['verifier_version']} in {reward['milliseconds']:.1f} ms",
             style="green" if reward["verdict"] == "correct" else "yellow",
         )
+        if reward["detail"]:
+            out.print(f"    the checker failed: {reward['detail']}")
 
 
 def _selection(out: Console, lineage: Lineage) -> None:

@@ -327,7 +327,7 @@ class Lake:
     def _stream(self, attempt: _Attempt, stage: StreamStage) -> TableSnapshot:
         self._make_ready()
         writer, (app_id, _) = attempt.writer, attempt.transaction
-        committed = self.latest_snapshot(stage.table, attempt.iteration)
+        committed = self._without_obsolete(attempt, stage)
         message = self._message(attempt)
         sequence = committed_transaction(writer, app_id)
         for files in stage.function(
@@ -336,6 +336,21 @@ class Lake:
             sequence += 1
             commit(writer, files, "append", (app_id, sequence), message)
         return self._checked(attempt)
+
+    def _without_obsolete(self, attempt: _Attempt, stage: StreamStage) -> TableSnapshot:
+        """The committed rows, without those that the stage makes again: these are removed."""
+        committed = self.latest_snapshot(stage.table, attempt.iteration)
+        where = None if stage.obsolete is None else stage.obsolete()
+        number = 0 if where is None else committed.count(where)
+        if where is None or number == 0:
+            return committed
+        self.progress.say(f"{stage.name}: {number:,} rows of an earlier start are made again")
+        writer = attempt.writer
+        app_id = f"{self._app_id(attempt.iteration, stage)}/obsolete"
+        transaction = (app_id, committed_transaction(writer, app_id) + 1)
+        nothing = stage.table.arrow_schema().empty_table()
+        replace_slice(writer, nothing, where, transaction, self._message(attempt))
+        return self.latest_snapshot(stage.table, attempt.iteration)
 
     def _checked(self, attempt: _Attempt) -> TableSnapshot:
         """The attempt's committed rows, checked: in Spark above `gate.max_pandas_rows`."""

@@ -130,8 +130,19 @@ def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
         samples_without_verdict=_missing(drawn, judged),
         verdicts_without_sample=_missing(judged, drawn),
         checker_failures=checker_failures(config.reward),
+        usual_checker_failure=_usual_failure(rows, checker_failures(config.reward)),
         max_checker_failures=config.reward.max_checker_failures,
     )
+
+
+def _usual_failure(rows: Rows, failures: tuple[str, ...]) -> str | None:
+    """The most frequent `detail` of the verdicts on which the checker failed."""
+    import pyarrow.compute as pc
+
+    given = _to_arrow(rows, ["verdict", "detail"])
+    failed = given.filter(pc.is_in(given["verdict"], value_set=_texts(failures)))
+    details = Counter(text for text in failed["detail"].to_pylist() if text)
+    return details.most_common(1)[0][0] if details else None
 
 
 def _selections(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
@@ -200,11 +211,15 @@ def _found(rows: list[dict[str, Any]]) -> Found:
 
 def _without(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
     """The rows whose column has none of the values."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    absent = pa.array(values, pa.string())
-    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=absent)))
+    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=_texts(values))))
+
+
+def _texts(values: Sequence[str]) -> pa.StringArray:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
 
 
 def _to_arrow(rows: Rows, names: list[str]) -> pa.Table:

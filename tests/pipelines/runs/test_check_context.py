@@ -6,7 +6,7 @@ from typing import Any
 
 from expectations.context import Context
 from pipelines.runs.check_context import _problems, _rewards
-from schemas import PROBLEMS
+from schemas import PROBLEMS, REWARDS
 from tests import factories
 from tests.pipelines.config.test_suites import BBH, EXAM, config
 from tests.pipelines.scoring.test_shares import answers
@@ -14,10 +14,17 @@ from tests.pipelines.scoring.test_shares import answers
 
 def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
     drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
-    scored = drawn.table.select(["sample_id"]).slice(0, 1)
+    first = drawn.table["sample_id"][0].as_py()
+    failed = {
+        "sample_id": first,
+        "verdict": "error",
+        "detail": "raised KeyError: 'x' (mine.py, line 2)",
+    }
+    scored = factories.arrow(REWARDS, failed)
     inputs: dict[str, Any] = {"samples": drawn}
     found = _rewards(config(EXAM, BBH), 0, scored, inputs)
     assert found.expected_rows == 2
+    assert found.usual_checker_failure == failed["detail"]
     assert found.samples_without_verdict is not None
     assert [row["sample_id"] for row in found.samples_without_verdict.examples] == ["s2"]
 
