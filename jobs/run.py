@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from jobs.machine.preflight import preflight
+from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.report import has_report, show_report, write_report
@@ -22,9 +22,10 @@ from pipelines.runs.run_listener import RunListener
 from pipelines.runs.stages_by_name import named_steps, run_steps
 from pipelines.runs.steps import steps_of, timed_stages
 from pipelines.runs.tracking import tracker_of
-from pipelines.runtime.progress import for_terminal
+from pipelines.runtime.progress import Progress, for_terminal
 from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
+from pipelines.stages.ingest import SourceRows
 
 
 def run(config: RunConfig) -> None:
@@ -35,13 +36,15 @@ def run(config: RunConfig) -> None:
     """
     with _open_run(config) as opened:
         if not opened.is_finished:
-            with opened.started(spark=not opened.is_sealed):
+            sources = SourceRows(opened.config)
+            with opened.started(sources, spark=not opened.is_sealed):
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
-                rest_em(opened.lake, Stages(config), config.num_iterations)
+                stages = Stages(opened.config, sources)
+                rest_em(opened.lake, stages, config.num_iterations)
             made = opened.finish()
         else:
-            made = report(opened.reader, config, timed_stages(config))
+            made = report(opened.reader, opened.config, timed_stages(config))
     show_report(made)
 
 
@@ -58,7 +61,7 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     """
     steps = named_steps(names, iteration, config)
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
-    with _open_run(config) as opened, opened.started(spark=needs_spark):
+    with _open_run(config) as opened, opened.started(SourceRows(config), spark=needs_spark):
         run_steps(opened.lake, steps)
 
 
@@ -71,6 +74,7 @@ class _OpenRun:
     sessions: Sessions
     gate: ExpectationGate
     follower: RunListener
+    progress: Progress
 
     @property
     def reader(self) -> LakeReader:
@@ -88,19 +92,21 @@ class _OpenRun:
         return self.is_sealed and has_report(self.config)
 
     @contextmanager
-    def started(self, *, spark: bool = True) -> Iterator[None]:
+    def started(self, sources: SourceRows, *, spark: bool = True) -> Iterator[None]:
         """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
 
         One thread imports at a time: two threads that import one package deadlock, or see a part
         of it.
 
         Args:
+            sources: the problems' rows, which are checked unless they are in the lake.
             spark: whether the work is known to need Spark; if not, it is started when asked for.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
         """
-        preflight(self.config)
+        is_new = not self.lake.is_sealed(0, "ingest")
+        preflight(self.config, sources if is_new else None, self.progress.say)
         with stderr_to_log(self.sessions.log_folder):
             import pyspark.sql  # noqa: F401 - before the thread that uses it
 
@@ -124,10 +130,11 @@ class _OpenRun:
 @contextmanager
 def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
     progress = for_terminal()
+    config = pinned_to_contents(config)
     with ExitStack() as stack:
         stack.enter_context(engines_to_log(config.folder / "logs"))
         sessions = stack.enter_context(Sessions(config))
         gate = ExpectationGate(config)
         follower = RunListener(config, tracker_of(config, progress.say), progress)
         lake = stack.enter_context(open_lake(config, sessions, gate, follower, progress))
-        yield _OpenRun(config, lake, sessions, gate, follower)
+        yield _OpenRun(config, lake, sessions, gate, follower, progress)

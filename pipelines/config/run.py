@@ -67,7 +67,12 @@ class RunConfig(Section):
 
     def pinned(self) -> dict[str, Any]:
         """The settings that decide the run's rows: those pinned to its name."""
-        return self.model_dump(mode="json", include=set(_PINNED))
+        tree = self.model_dump(mode="json", include=set(_PINNED))
+        suites = [suite["source"] for suite in tree["evaluation"]["suites"] if suite["source"]]
+        for source in [*tree["problems"]["sources"], *suites]:
+            # Of a source on this machine, what it holds; of another one, where it is.
+            del source["content" if source["content"] is None else "location"]
+        return tree
 
     def config_hash(self) -> str:
         """Hash of the pinned settings."""

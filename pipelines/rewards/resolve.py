@@ -75,7 +75,24 @@ def resolve_function(function: str, options: Mapping[str, object]) -> RewardFunc
             return BUILT_IN[function](**options)
         except TypeError as error:
             raise ConfigError(f"reward.options does not fit {function}: {error}") from None
-    return partial(_score, _user_function(function), options)
+    found = _user_function(function)
+    _require_options(function, found, options)
+    return partial(_score, found, options)
+
+
+def _require_options(
+    name: str, function: Callable[..., object], options: Mapping[str, object]
+) -> None:
+    """Require that a user's function can be called with the options."""
+    try:
+        inspect.signature(function).bind("solution", "reference", **options)
+    except ValueError:
+        return  # Some functions of C libraries do not tell their signature.
+    except TypeError as error:
+        raise ConfigError(
+            f"reward.options does not fit {name}, which is called with a solution, a reference and "
+            f"the options: {error}; it is {name.rpartition(':')[2]}{inspect.signature(function)}"
+        ) from None
 
 
 def text_reward(config: RewardConfig) -> TextReward | None:

@@ -22,11 +22,17 @@ from tests.lake_fixture import write_lake
 
 CONFIG = """
 problems:
-  sources: [{kind: generator, location: "module:function", options: {size: 400}}]
+  sources: [{kind: generator, location: "tests.jobs.test_cli:sums", options: {size: 400}}]
   num_validation: 50
   num_test: 150
 sampling: {num_samples_per_problem: 12, max_tokens: 48}
 """
+
+
+def sums(size: int, seed: int) -> Iterator[dict[str, str]]:
+    """The generator of CONFIG's problems."""
+    for number in range(size):
+        yield {"question": f"What is {number} + {seed}?", "answer": str(number + seed)}
 
 
 @pytest.fixture(scope="module")
