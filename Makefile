@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 RUN ?= quickstart
+TRACKING_URI ?= sqlite:///restem-data/mlflow.db
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -36,8 +37,8 @@ format: $(INSTALLED)
 	ruff format
 	ruff check --fix
 
-mlflow: $(INSTALLED)  ## The runs, in a browser.
-	mlflow ui --backend-store-uri sqlite:///restem-data/mlflow.db
+mlflow: $(INSTALLED)  ## The runs, in a browser; TRACKING_URI=mlflow.tracking_uri for another store.
+	mlflow ui --backend-store-uri $(TRACKING_URI)
 
 lock: $(INSTALLED)  ## Pin requirements/*.in anew: names, versions and hashes.
 	uv pip compile requirements/dev.in --override requirements/overrides.txt \

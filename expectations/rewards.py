@@ -20,9 +20,9 @@ def expectations(context: Context) -> list[Rule]:
                 limit,
                 name=f"the checker failed on at most {limit:.1%} of samples",
                 remedy=(f"most often it {usual}; " if usual else "")
-                + 'look at these solutions (restem sql "SELECT detail, solution FROM '
-                'sample_verdicts WHERE detail IS NOT NULL"), mend the reward, and start the same '
-                "command again: it scores these samples again",
+                + "look at these solutions (the view sample_verdicts has them, and in `detail` what "
+                "failed), mend the reward, and start the same command again: it scores these samples "
+                "again",
             )
         )
     for found, what in (

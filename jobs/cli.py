@@ -108,7 +108,8 @@ def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A0
     settings = _load(config, name, set)  # before the engines, so that mistakes show at once
     from jobs.run import run as run_loop
 
-    run_loop(settings)
+    changes = [word for item in set or () for word in ("--set", item)]
+    run_loop(settings, [str(config), *changes])
 
 
 class StageCommand(TyperCommand):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,8 +28,12 @@ from pipelines.stages.binding import Stages
 from pipelines.stages.ingest import SourceRows
 
 
-def run(config: RunConfig) -> None:
+def run(config: RunConfig, typed: Sequence[str] = ()) -> None:
     """Run, or go on with, the run that the configuration names, and print its report.
+
+    Args:
+        config: the run.
+        typed: the arguments that the command was given, for the commands that the report ends with.
 
     Raises:
         RestEMError: anything the user can cause; see pipelines/errors.py.
@@ -42,9 +46,9 @@ def run(config: RunConfig) -> None:
                 # what the tracker has of it.
                 stages = Stages(opened.config, sources)
                 rest_em(opened.lake, stages, config.num_iterations)
-            made = opened.finish()
+            made = opened.finish(typed)
         else:
-            made = report(opened.reader, opened.config, timed_stages(config))
+            made = report(opened.reader, opened.config, timed_stages(config), typed)
     show_report(made)
 
 
@@ -118,10 +122,10 @@ class _OpenRun:
                     session.result()
             yield
 
-    def finish(self) -> RunReport:
+    def finish(self, typed: Sequence[str]) -> RunReport:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         self.gate.write_data_docs()
-        made = report(self.reader, self.config, timed_stages(self.config))
+        made = report(self.reader, self.config, timed_stages(self.config), typed)
         self.follower.finish(self.reader)
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import LakeError
 from pipelines.lake.sql_text import sql_literal
+from pipelines.results.commands import lake_arguments, restem_command
 
 if TYPE_CHECKING:
     from pipelines.lake.query_results import Row
@@ -87,7 +88,8 @@ def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> Row:
     if not names:
         raise LakeError(
             f"no sample's id starts with {sample_id!r} in {reader.uri}; "
-            "list some with: restem sql 'SELECT sample_id, verdict FROM sample_verdicts'"
+            f"list some with: {restem_command()} sql 'SELECT sample_id, verdict FROM "
+            f"sample_verdicts'{lake_arguments(reader.location)}"
         )
     if len(names) > 1:
         some = ", ".join(names[:4])
