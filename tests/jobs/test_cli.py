@@ -14,7 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
@@ -309,3 +312,18 @@ def _open_when_read(fifo: Path) -> int:
         except OSError:
             time.sleep(0.05)
     raise TimeoutError(f"nobody read {fifo}")
+
+
+def test_explain_says_which_other_runs_have_the_sample(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path)
+    for table in ("samples", "prompts"):
+        rows = DeltaTable(lake / table).to_pyarrow_table()
+        mine = rows.filter(pc.equal(rows["run_id"], "first"))
+        copy = mine.set_column(
+            mine.column_names.index("run_id"), "run_id", pa.array(["third"] * mine.num_rows)
+        )
+        write_deltalake(lake / table, copy, mode="append", partition_by=["run_id", "iteration"])
+    said = call("explain", "first-1-sample-1-0", "--run", "first", lake=lake).output
+    assert "sample first-1-sample-1-0 (run first" in said
+    assert "in other runs too: third; --run NAME shows that one" in said
+    assert "other runs" not in call("explain", "second-1-sample-1-0", lake=lake).output

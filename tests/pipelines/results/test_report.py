@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 
 from jobs.show.console import console
 from jobs.show.report import print_report
-from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.results.paired import paired_gain
