@@ -74,7 +74,7 @@ def reward_config(reward: str, options: dict[str, str], timeout: float | None) -
     try:
         return RewardConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, "verify")) from None
+        raise ConfigError(explain_validation(error, "verify", model=RewardConfig)) from None
 
 
 @contextmanager

@@ -35,8 +35,9 @@ class SourceConfig(Section):
     location: str = ""
     """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path or URI.
 
-    A published set: a hub id (default: the set's own) or a file. `${NAME}` is replaced by that
-    environment variable when the source is read.
+    A published set: a hub id (default: the set's own) or a file. A relative path starts in the
+    configuration file's folder. `${NAME}` is replaced by that environment variable when the source is
+    read.
     """
     options: dict[str, Any] = {}
     """Keyword arguments of the reader.

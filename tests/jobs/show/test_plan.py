@@ -88,7 +88,7 @@ def test_a_plan_says_what_was_checked_and_leaves_nothing(folder: Path) -> None:
         ("reward.function=python:rewards_of_plan:scaled", ["reward.options", "'scale'"]),
         (
             "reward.function=python:rewards_of_plan:broken",
-            ["row 1 of problems.jsonl", "KeyError: '3'", "rewards_of_plan.py, line 6"],
+            ["row 1 of ", "problems.jsonl: raised KeyError: '3'", "rewards_of_plan.py, line 6"],
         ),
         ("problems.sources=[{kind: jsonl, location: none.jsonl}]", ["none.jsonl", "No such file"]),
         ("model.base_model=./none", ["model.base_model", "none"]),
@@ -131,7 +131,7 @@ def test_one_question_that_is_too_long_among_many_is_named(folder: Path) -> None
     result = plan(folder)
     assert result.exit_code == 0, result.output
     assert "1 of 200 of the run's prompts have 128 tokens or more" in result.stdout
-    assert "row 1 of problems.jsonl with 1,0" in result.stdout
+    assert f"row 1 of {folder}/problems.jsonl with 1,0" in result.stdout
     write_problems(folder, "x" * 1_000_000, *(f"What is {n} + 1?" for n in range(39)))
     assert plan(folder).exit_code == 2
 
