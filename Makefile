@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 RUN ?= quickstart
+TRACKING_URI ?= sqlite:///restem-data/mlflow.db
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -57,8 +58,8 @@ format: $(INSTALLED)
 	ruff format
 	ruff check --fix
 
-mlflow: $(INSTALLED)  ## The runs, in a browser.
-	mlflow ui --backend-store-uri sqlite:///restem-data/mlflow.db
+mlflow: $(INSTALLED)  ## The runs, in a browser; TRACKING_URI=mlflow.tracking_uri for another store.
+	mlflow ui --backend-store-uri $(TRACKING_URI)
 
 RESOLVE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --no-emit-index-url --quiet

@@ -20,6 +20,8 @@ class Checker:
     """Largest share of them that it may fail on, 0 to 1."""
     tolerances: str
     """The settings that allow more, in words."""
+    usual_failure: str | None = None
+    """What failed most often, if that is known."""
 
 
 @dataclass(frozen=True)

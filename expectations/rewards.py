@@ -30,11 +30,13 @@ def _seldom_failed(checker: Checker) -> Rule:
     """A rule for each reward: a small suite must not hide behind the many samples of another."""
     failed, share = checker.failed, checker.failed.count / max(checker.total, 1)
     allowed = share <= checker.max_share + _SLACK
+    usual = f"most often it {checker.usual_failure}; " if checker.usual_failure else ""
     return NothingFound(
         Found(0) if allowed else failed,
         "failure of a checker above its limit",
         name=f"{checker.name} failed on at most {checker.max_share:.1%} of samples",
         basis=f"{percent(share)} of {checker.total:,} samples",
-        remedy=f"look at these solutions; then raise {checker.tolerances}, and start the run again: "
-        "they are scored again",
+        remedy=f"{usual}look at these solutions (the view sample_verdicts has them, and in `detail` what "
+        f"failed); fix the reward, or raise {checker.tolerances}, and start the same command again: it "
+        "scores these samples again",
     )

@@ -108,7 +108,8 @@ def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A0
     settings = _load(config, name, set)  # before the engines, so that mistakes show at once
     from jobs.run import run as run_loop
 
-    run_loop(settings)
+    changes = [word for item in set or () for word in ("--set", item)]
+    run_loop(settings, [str(config), *changes])
 
 
 class StageCommand(TyperCommand):
@@ -148,7 +149,8 @@ def stage(
 def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
     """Show what a run would do; nothing is run.
 
-    Stages with their rows, tokens, engine starts and commits, from the configuration alone.
+    Stages with their rows, tokens, engine starts and commits. Refuses what a run would refuse: reads
+    the problems on this machine, their prompts' lengths, and tries the reward on some references.
     """
     from jobs.show.plan import show_plan
 
@@ -301,7 +303,8 @@ def verify(
 ) -> None:
     """Score the solutions of a file with any reward.
 
-    OUTPUT has a row per row of INPUT, in order: id, reward, verdict, extracted, milliseconds.
+    OUTPUT has a row per row of INPUT, in order: id, reward, verdict, extracted, detail (why the
+    reward failed), milliseconds. Exits with 2 if it failed on every row.
     """
     from jobs.show.verify import verify_file
 

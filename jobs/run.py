@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from jobs.machine.preflight import preflight
+from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.report import discard_report, has_report, show_report, write_report
@@ -26,10 +26,15 @@ from pipelines.runs.tracking import Ending, tracker_of
 from pipelines.runtime.progress import Progress, for_terminal
 from pipelines.stage import Engine
 from pipelines.stages.binding import Stages
+from pipelines.stages.ingest import SourceRows
 
 
-def run(config: RunConfig) -> None:
+def run(config: RunConfig, typed: Sequence[str] = ()) -> None:
     """Run, or go on with, the run that the configuration names, and print its report.
+
+    Args:
+        config: the run.
+        typed: the arguments that the command was given, for the commands that the report ends with.
 
     Raises:
         RestEMError: anything the user can cause; see pipelines/errors.py.
@@ -37,14 +42,15 @@ def run(config: RunConfig) -> None:
     with _open_run(config) as opened:
         if not opened.is_finished:
             discard_report(config)  # of a run that is finished and grows now
-            pending = opened.pending
-            with opened.started(pending, spark=bool(pending)):
+            pending, sources = opened.pending, SourceRows(opened.config)
+            with opened.started(pending, sources, spark=bool(pending)):
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
-                rest_em(opened.lake, Stages(config), config.num_iterations)
-            made = opened.finish()
+                stages = Stages(opened.config, sources)
+                rest_em(opened.lake, stages, config.num_iterations)
+            made = opened.finish(typed)
         else:
-            made = report(opened.reader, config, timed_stages(config))
+            made = report(opened.reader, opened.config, timed_stages(config), typed)
     show_report(made)
 
 
@@ -61,7 +67,10 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     """
     steps = named_steps(names, iteration, config)
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
-    with _open_run(config) as opened, opened.started(steps, spark=needs_spark):
+    with (
+        _open_run(config) as opened,
+        opened.started(steps, SourceRows(opened.config), spark=needs_spark),
+    ):
         run_steps(opened.lake, steps)
         ending = Ending.HAS_MORE_STAGES
         opened.follower.stop(ending, f"stages {names} are done; others may be to come")
@@ -95,7 +104,7 @@ class _OpenRun:
         return not self.pending and has_report(self.config)
 
     @contextmanager
-    def started(self, steps: Sequence[Step], *, spark: bool) -> Iterator[None]:
+    def started(self, steps: Sequence[Step], sources: SourceRows, *, spark: bool) -> Iterator[None]:
         """Start what takes seconds: Spark's JVM beside the imports of Python's large libraries.
 
         One thread imports at a time: two threads that import one package deadlock, or see a part
@@ -103,13 +112,15 @@ class _OpenRun:
 
         Args:
             steps: the steps to come.
+            sources: the problems' rows, which are checked unless they are in the lake.
             spark: whether the work is known to need Spark; if not, it is started when asked for.
 
         Raises:
             RestEMError: something that the configuration names cannot be used.
         """
         names = {step.stage.name for step in steps}
-        preflight(self.config, names, self.sessions.start_ray, self.progress.say)
+        unchecked = None if self.lake.is_sealed(0, "ingest") else sources
+        preflight(self.config, names, unchecked, self.sessions.start_ray, self.progress.say)
         with stderr_to_log(self.sessions.log_folder):
             import pyspark.sql  # noqa: F401 - before the thread that uses it
 
@@ -121,10 +132,10 @@ class _OpenRun:
                     session.result()
             yield
 
-    def finish(self) -> RunReport:
+    def finish(self, typed: Sequence[str]) -> RunReport:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         self.gate.write_data_docs()
-        made = report(self.reader, self.config, timed_stages(self.config))
+        made = report(self.reader, self.config, timed_stages(self.config), typed)
         self.follower.finish(self.reader)
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made
@@ -133,6 +144,7 @@ class _OpenRun:
 @contextmanager
 def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
     progress = for_terminal()
+    config = pinned_to_contents(config)
     with ExitStack() as stack:
         stack.enter_context(engines_to_log(config.folder / "logs"))
         sessions = stack.enter_context(Sessions(config))

@@ -187,8 +187,11 @@ class StreamStage(_Stage):
 
     function: Callable[..., Iterator[list[WrittenFile]]]
     engine: Engine = Engine.RAY
-    again: str | None = None
-    """A SQL condition on committed rows that are made again if the table was refused."""
+    obsolete: Callable[[], str] | None = None
+    """Makes a SQL condition on committed rows that are made again; None if there are none.
+
+    They are removed in one commit before the function is called.
+    """
 
 
 Stage = SparkStage | ArrowStage | StreamStage

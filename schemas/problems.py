@@ -13,7 +13,11 @@ PROBLEMS = Table(
     columns=(
         RUN_ID,
         ITERATION,
-        Column("problem_id", ColumnType.STRING, "hash of (dataset, question)"),
+        Column(
+            "problem_id",
+            ColumnType.STRING,
+            "hash of the question, and of the data set's name if it has one",
+        ),
         Column("dataset", ColumnType.STRING, "the source the problem came from"),
         Column("split", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
         Column("question", ColumnType.STRING, "the question"),

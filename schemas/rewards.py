@@ -34,6 +34,12 @@ REWARDS = Table(
         Column("verdict", ColumnType.STRING, "why the reward is what it is", allowed=VERDICTS),
         Column("extracted", ColumnType.STRING, "the answer found in the solution", nullable=True),
         Column(
+            "detail",
+            ColumnType.STRING,
+            "what failed in the checker: the exception of a reward, with file and line",
+            nullable=True,
+        ),
+        Column(
             "milliseconds",
             ColumnType.DOUBLE,
             "time of scoring; equal solutions are scored once",

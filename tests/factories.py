@@ -134,6 +134,7 @@ def _value(column: Column, number: int) -> Any:
         "train_question": f"What is {number} + {number}?",
         "reference": str(2 * number),
         "extracted": str(2 * number),
+        "detail": None,
         "prompt": f"Question: What is {number} + {number}?\nAnswer:",
         "text": f"Question: What is {number} + {number}?\nAnswer:",
         "solution": f" {number} + {number} = {2 * number}. The answer is {2 * number}.",

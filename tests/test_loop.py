@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
+from tests.pipelines.results.test_commands import pasted
 from tests.tiny_loop import restem, write_project
 
 pytestmark = pytest.mark.slow
@@ -121,6 +122,18 @@ def test_it_ends_with_a_table_a_picture_and_the_next_commands(project: tuple[Pat
     assert "restem sql" in printed
     picture = next((folder / "data" / "runs" / "tiny").glob("*.png"))
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_commands_it_ends_with_work_when_pasted(
+    project: tuple[Path, str], tmp_path: Path
+) -> None:
+    _, printed = project
+    commands = [line.strip() for line in printed.split("Next:")[1].splitlines() if line.strip()]
+    sql, explain, *_ = commands
+    assert "correct" in pasted(sql, tmp_path).stdout
+    assert "Training set" in pasted(explain, tmp_path).stdout
+    planned = pasted(commands[-1].replace("restem run", "restem plan"), tmp_path)
+    assert "run tiny-2" in planned.stdout, planned.stderr
 
 
 def test_no_engine_chatter_reaches_the_screen(project: tuple[Path, str]) -> None:

@@ -159,6 +159,29 @@ MISTAKES = (
         ("no_such_task",),
     ),
     Mistake(
+        "prompts that leave no room for a solution",
+        ("model.max_model_len=24",),
+        ("model.max_model_len", "24 tokens or more", "row", "raise model.max_model_len"),
+    ),
+    Mistake(
+        "more tokens than the context holds",
+        ("sampling.max_tokens=100000",),
+        ("sampling.max_tokens", "100,000", "model.max_model_len"),
+    ),
+    Mistake(
+        "a reward that fails on every reference",
+        (
+            "reward.function=python:tests.pipelines.rewards.sample_rewards:share_of_words",
+            "reward.options={scale: x}",
+        ),
+        ("reward.function", "row 1", "TypeError", "sample_rewards.py, line 18"),
+    ),
+    Mistake(
+        "an option that the reward does not have",
+        ("reward.options={scale: 2}",),
+        ("reward.options", "'scale'", "has_an_even_length"),
+    ),
+    Mistake(
         "a Ray cluster that does not answer",
         ("ray.address=127.0.0.1:1",),
         ("ray.address", "127.0.0.1:1"),

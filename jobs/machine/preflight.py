@@ -1,43 +1,79 @@
 """Find a run's mistakes before anything is started or written.
 
-Problems are not read here: `ingest`, the first stage, reads all of them before it commits any.
+`restem run` reads the problems once, for these checks and for its first stage. `restem plan` refuses
+what a run would refuse, as far as that is known without a download, a cluster or an engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from jobs.machine.accelerators import require_accelerators
 from jobs.machine.sessions import require_clusters
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
+from pipelines.datasets.contents import with_contents
 from pipelines.datasets.locations import expanded
+from pipelines.errors import InputError
+from pipelines.lake.books import Books
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
+from pipelines.lake.stored_run import pinned_config
+from pipelines.lake.tables import refuse_another_version
 from pipelines.rewards.resolve import resolve_reward
-from pipelines.tuning.base_model import resolve_base_model
+from pipelines.runs.prompt_lengths import check_max_tokens, check_prompt_lengths
+from pipelines.runs.reward_trial import try_rewards
+from pipelines.runtime.version import code_version
+from pipelines.stages.few_shot import require_template
+from pipelines.stages.ingest import (
+    SourceRows,
+    check_problems,
+    read_sources,
+    refuse_duplicates,
+    sources_of,
+)
+from pipelines.tuning.base_model import base_model_at_hand, resolve_base_model
+from pipelines.tuning.token_counts import token_counts_of
+
+Say = Callable[[str], None]
+_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+_FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
+
+
+def pinned_to_contents(config: RunConfig) -> RunConfig:
+    """The configuration with what its sources on this machine hold, which the run is pinned to.
+
+    Raises:
+        LakeError: another version of restem made the run of this name, or the lake cannot be read.
+    """
+    return with_contents(config, pinned_config(LakeReader(Location.of(config.lake)), config.name))
 
 
 def preflight(
     config: RunConfig,
     stages: Collection[str],
+    sources: SourceRows | None,
     start_ray: Callable[[], None],
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Require that everything the configuration names can be used.
 
-    These are rewards, environment variables in locations, clusters, the base model, which is
-    downloaded or converted, and the GPUs or processors that are to sample and train.
+    These are rewards, templates, environment variables in locations, clusters, the base model, which
+    is downloaded or converted, the GPUs or processors that are to sample and train, and the problems:
+    their prompts' lengths, and the rewards on some of their references.
 
     Args:
         config: the run's.
         stages: names of the stages to come.
+        sources: the problems' rows; None if they are in the lake, and were checked before.
         start_ray: connects to Ray; called only if the configuration names a cluster.
-        say: shows a line.
+        say: called with one line per warning.
 
     Raises:
         RestEMError: one of them cannot be used.
     """
-    for reward in (config.reward, *rewards_by_suite(config).values()):
-        resolve_reward(reward)
+    _check_settings(config)
     for source in config.problems.sources:
         expanded(source.location, "problems.sources.location")
     for name, source in suite_sources(config):
@@ -47,3 +83,74 @@ def preflight(
     require_clusters(config)
     checkpoint = resolve_base_model(config.model)
     require_accelerators(config, stages, checkpoint, start_ray, say)
+    if sources is not None:
+        rows = sources.read()
+        check_problems(config.problems, rows)
+        check_prompt_lengths(config, rows, token_counts_of(checkpoint), say)
+        try_rewards(config, rows)
+
+
+def check_plan(config: RunConfig, say: Say) -> list[str]:
+    """Refuse what a run would refuse; returns one line per thing that was, or was not, checked.
+
+    Args:
+        config: the run's, see `pinned_to_contents`.
+        say: called with one line per warning.
+
+    Raises:
+        RestEMError: the run would be refused.
+    """
+    location = Location.of(config.lake)
+    books = Books(location, config, code_version())
+    refuse_another_version(location)
+    books.refuse_another_config()
+    _check_settings(config)
+    checkpoint = base_model_at_hand(config.model)
+    if (0, "ingest") in books.seals():
+        return [f"checked: run {config.name} has these settings, and its problems are in the lake"]
+    at_hand = [(suite, source) for suite, source in sources_of(config) if _is_at_hand(source)]
+    away = [source.location for _, source in sources_of(config) if not _is_at_hand(source)]
+    rows = read_sources(config, at_hand)
+    if not away:
+        check_problems(config.problems, rows)
+    elif config.problems.duplicates == "refuse":
+        refuse_duplicates(rows)
+    lines = []
+    if rows.num_rows:
+        num_tried = try_rewards(config, rows)
+        lines.append(f"checked: {rows.num_rows:,} problems, rewards on {num_tried} references")
+        if checkpoint is not None:
+            longest = check_prompt_lengths(config, rows, token_counts_of(checkpoint), say)
+            limit = config.model.max_model_len
+            lines.append(f"checked: prompts have at most {longest:,} of {limit:,} tokens")
+    lines += [
+        f"not checked: the problems of {place}, which are not on this machine" for place in away
+    ]
+    if checkpoint is None:
+        lines.append(
+            f"not checked: {config.model.base_model} and the prompts' lengths; it is not on this "
+            "machine yet"
+        )
+    return lines
+
+
+def _check_settings(config: RunConfig) -> None:
+    check_max_tokens(config)
+    for reward in (config.reward, *rewards_by_suite(config).values()):
+        resolve_reward(reward)
+    for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
+        require_template(prompt)
+
+
+def _is_at_hand(source: SourceConfig) -> bool:
+    """Whether a source can be read without a network; true of a local file that is missing."""
+    if source.kind in ("generator", "reasoning_gym"):
+        return True
+    try:
+        place = expanded(source.location, "problems.sources.location")
+    except InputError:
+        return False
+    if "://" in place:
+        return False
+    is_file = source.kind in _FILE_KINDS or place.lower().endswith(_FILE_ENDINGS)
+    return is_file or Path(place).expanduser().exists()

@@ -22,6 +22,9 @@ def show_lineage(lineage: Lineage) -> None:
     sample = lineage.sample
     where = f"run {sample['run_id']}, iteration {sample['iteration']}"
     out.print(f"sample {sample['sample_id']} ({where})", style="bold")
+    if lineage.other_runs:
+        others = ", ".join(lineage.other_runs)
+        out.print(f"  in other runs too: {others}; --run NAME shows that one", style="yellow")
     _problem(out, lineage.problem, sample["problem_id"])
     _prompt(out, lineage.prompt)
     heading(out, f"Policy {sample['policy_id']}")
@@ -101,6 +104,8 @@ def _verdicts(out: Console, rewards: list[Row]) -> None:
             f"{reward['verifier_version']} in {reward['milliseconds']:.1f} ms",
             style="green" if reward["verdict"] == "correct" else "yellow",
         )
+        if reward["detail"]:
+            out.print(f"    the checker failed: {reward['detail']}")
 
 
 def _selection(out: Console, lineage: Lineage) -> None:

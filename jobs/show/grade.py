@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipelines.lake.reader import LakeReader
 from pipelines.lake.sql_text import sql_list
 from pipelines.lake.stored_run import stored_config
 from pipelines.metrics.bootstrap import Estimate
+from pipelines.results.commands import lake_arguments, restem_command
 from pipelines.results.grading.exam import Exam, read_exam
 from pipelines.results.grading.marks import check_marks, row_key
 from pipelines.results.grading.page import write_page
@@ -66,7 +68,10 @@ def export(
     )
     out.print(f"  to read, print, or mark in a browser: {page}")
     out.print(f"  to mark in a spreadsheet: {sheet}")
-    out.print(f"then: restem grade import {run} FILE.csv --grader NAME")
+    words = shlex.join(["grade", "import", run, str(sheet)])
+    command = f'{restem_command()} {words} --grader "$USER"{lake_arguments(location)}'
+    # Soft wrap: a command that is cut by the terminal's width cannot be copied.
+    out.print(f"then: {command}", soft_wrap=True)
 
 
 def import_marks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs.machine.preflight import check_plan, pinned_to_contents
 from jobs.show.console import console, heading, table
 from pipelines.config.sizes import Sizes, asked_sizes
 from pipelines.config.suites import suite_sources
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def show_plan(config: RunConfig) -> None:
-    """Print the stages of a run; nothing is read or started."""
+    """Print the stages of a run, and what was checked of it; nothing is written or started.
+
+    Raises:
+        RestEMError: a run would be refused.
+    """
+    warnings: list[str] = []
+    config = pinned_to_contents(config)
+    checks = check_plan(config, warnings.append)
     out = console()
     stages, sizes = plan(config), asked_sizes(config)
     out.print(f"run {config.name} of {config.model.base_model}", style="bold")
@@ -26,6 +34,11 @@ def show_plan(config: RunConfig) -> None:
     _problems(out, config, sizes)
     heading(out, "Stages")
     table(out, [_line(stage, sizes) for stage in stages])
+    heading(out, "Checks")
+    for line in warnings:
+        out.print(f"  {line}", style="yellow", soft_wrap=True)
+    for line in checks:
+        out.print(f"  {line}", soft_wrap=True)
     _totals(out, stages, sizes)
 
 

@@ -21,6 +21,7 @@ from pipelines.runtime.progress import for_terminal
 from pipelines.scoring.score_file import score_file
 
 _STANDARD = "-"
+_REASONS_SHOWN = 3
 
 
 def verify_file(
@@ -36,15 +37,23 @@ def verify_file(
         timeout: seconds per verdict; None for the configuration's default.
 
     Raises:
-        RestEMError: the reward, a file or a row cannot be used; nothing is written.
+        RestEMError: the reward, a file or a row cannot be used; nothing is written. Or the reward
+            failed on every row; the target says why.
     """
     config = reward_config(reward, options, timeout)
     progress = for_terminal(sys.stderr)  # standard output may hold the rows
     with _opened(source) as rows, _written(target, source) as lines:
-        verdicts = score_file(config, rows, lines, progress, _name(source, "standard input"))
-    found = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
-    where = _name(target, "standard output")
-    progress.say(f"{verdicts.total():,} verdicts in {where}: {found or 'none'}")
+        scores = score_file(config, rows, lines, progress, _name(source, "standard input"))
+    found = ", ".join(f"{count:,} {verdict}" for verdict, count in scores.verdicts.most_common())
+    where, total = _name(target, "standard output"), scores.verdicts.total()
+    progress.say(f"{total:,} verdicts in {where}: {found or 'none'}")
+    for reason, count in scores.failures.most_common(_REASONS_SHOWN):
+        progress.say(f"  the reward failed on {count:,} rows: {reason}")
+    if total and scores.failures.total() == total:
+        raise InputError(
+            f"reward.function: the reward failed on all {total:,} rows; most often it "
+            f"{scores.failures.most_common(1)[0][0]}; mend it, or look for the cause in the rows"
+        )
 
 
 def reward_config(reward: str, options: dict[str, str], timeout: float | None) -> RewardConfig:
@@ -65,7 +74,7 @@ def reward_config(reward: str, options: dict[str, str], timeout: float | None) -
     try:
         return RewardConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, "verify")) from None
+        raise ConfigError(explain_validation(error, "verify", model=RewardConfig)) from None
 
 
 @contextmanager

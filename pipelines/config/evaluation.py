@@ -59,7 +59,7 @@ class EvaluationConfig(Section):
 
     The paper's section 5: temperature 1, top-p 0.95, 64 solutions for maj@k on MATH.
     """
-    k: tuple[int, ...] = (1, 8)
+    k: tuple[Annotated[int, Field(ge=1)], ...] = (1, 8)
     """The k of pass@k and maj@k; a k above the number of solutions drawn is left out."""
     final_train_samples: int = Field(0, ge=0)
     """Solutions drawn per training problem from the last policy, which has no E-step.

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError
 
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
+_FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
+"""Kinds of sources whose location is always a path or a URI."""
+_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
 def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a configuration file.
 
     The prompts' files are read too, and their texts take the place of the files' names: the texts
-    decide the rows, so the texts are what a run is pinned to.
+    decide the rows, so the texts are what a run is pinned to. Files that are named by a relative path
+    are looked for in the folder of the file that names them; for a source, of the configuration.
 
     Args:
         path: YAML file.
@@ -42,22 +49,57 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
     for section in [tree, *(suites if isinstance(suites, list) else [])]:
         if isinstance(section, dict) and isinstance(section.get("prompt"), dict):
             section["prompt"] = _with_texts(section["prompt"], path.parent)
+    problems = tree.get("problems")
+    sources = problems.get("sources") if isinstance(problems, dict) else None
+    _locate(sources, path.parent)
+    if isinstance(suites, list):
+        _locate([suite.get("source") for suite in suites if isinstance(suite, dict)], path.parent)
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, str(path))) from None
+        changed = [item.partition("=")[0].strip() for item in overrides]
+        raise ConfigError(explain_validation(error, str(path), changed)) from None
+
+
+def _locate(sources: object, folder: Path) -> None:
+    """Make the locations of files absolute, from the configuration's folder."""
+    for source in sources if isinstance(sources, list) else []:
+        location = source.get("location") if isinstance(source, dict) else None
+        if not isinstance(location, str) or not location:
+            continue
+        is_file = source.get("kind") in _FILE_KINDS or location.lower().endswith(_FILE_ENDINGS)
+        is_elsewhere = "://" in location or location.startswith(("${", "~", "/"))
+        is_code = source.get("kind") in ("generator", "reasoning_gym")
+        if not is_elsewhere and not is_code and (is_file or (folder / location).exists()):
+            source["location"] = str((folder / location).resolve())
 
 
 def _with_texts(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A prompt's settings, `file` and `exemplars_file` replaced by what the files hold."""
-    settings = dict(prompt)
+    settings = _with_exemplars(prompt, folder)
     file = settings.pop("file", None)
-    if file is not None:
-        in_file = _read_yaml(folder / file)
-        settings = {k: v for k, v in in_file.items() if k not in _PROMPT_NOTES} | settings
+    if file is None:
+        return settings
+    path = folder / file
+    in_file = {key: value for key, value in _read_yaml(path).items() if key not in _PROMPT_NOTES}
+    return _with_exemplars(in_file, path.parent) | settings
+
+
+def _with_exemplars(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A prompt's settings, `exemplars_file` replaced by what it holds."""
+    settings = dict(prompt)
     exemplars_file = settings.pop("exemplars_file", None)
+    inline = settings.get("exemplars")
     if exemplars_file is not None:
+        if inline is not None:
+            raise ConfigError(
+                "prompt: exemplars and exemplars_file must not both be set, got "
+                f"{len(inline) if isinstance(inline, list) else 1} exemplars beside "
+                f"{exemplars_file!r}; remove one of them"
+            )
         settings["exemplars"] = read_exemplars(folder / exemplars_file)
+    elif isinstance(inline, list):
+        settings["exemplars"] = _checked_exemplars(inline, "prompt.exemplars")
     return settings
 
 
@@ -65,7 +107,7 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
     """Few-shot exemplars from a YAML or JSONL file of `question` and `solution`.
 
     Raises:
-        ConfigError: the file is missing, or an exemplar lacks a field.
+        ConfigError: the file is missing, or an exemplar lacks a field or has one that is not text.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -77,10 +119,19 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
     rows: object = _json_lines(path, text) if is_jsonl else _yaml(path, text)
     if not isinstance(rows, list):
         raise ConfigError(f"{path}: must be a list of exemplars, got {type(rows).__name__}")
+    return _checked_exemplars(rows, str(path))
+
+
+def _checked_exemplars(rows: list[Any], where: str) -> list[dict[str, str]]:
     for number, row in enumerate(rows, 1):
         for field in ("question", "solution"):
-            if not isinstance(row, dict) or not isinstance(row.get(field), str):
-                raise ConfigError(f"{path}: exemplar {number} has no text field {field!r}; add it")
+            if not isinstance(row, dict) or field not in row:
+                raise ConfigError(f"{where}: exemplar {number} has no field {field!r}; add it")
+            if not isinstance(row[field], str):
+                raise ConfigError(
+                    f"{where}: exemplar {number}: {field} must be text, got {row[field]!r}; put it "
+                    "in quotes"
+                )
     return [{"question": row["question"], "solution": row["solution"]} for row in rows]
 
 
@@ -94,21 +145,55 @@ def _json_lines(path: Path, text: str) -> list[object]:
     return rows
 
 
-def explain_validation(error: ValidationError, where: str) -> str:
-    """One line per broken field: its name, the rule, the value."""
-    lines = []
-    for item in error.errors(include_url=False):
-        field = ".".join(str(part) for part in item["loc"]) or "configuration"
-        rule = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        if item["type"] == "missing":
-            lines.append(f"{where}: {field} is required; add it")
-        elif item["type"] == "extra_forbidden":
-            lines.append(f"{where}: {field} is not a known field; check its spelling")
-        elif item["type"] == "value_error":
-            lines.append(f"{where}: {field}.{rule}" if item["loc"] else f"{where}: {rule}")
-        else:
-            lines.append(f"{where}: {field} {rule}, got {item['input']!r}")
-    return "\n".join(lines)
+def explain_validation(
+    error: ValidationError,
+    where: str,
+    overrides: Sequence[str] = (),
+    model: type[BaseModel] = RunConfig,
+) -> str:
+    """One line per broken field: its name, the rule, the value.
+
+    Args:
+        error: pydantic's.
+        where: the file.
+        overrides: fields that `--set` changed: an error in one of them is not the file's.
+        model: what was validated.
+    """
+    return "\n".join(_explain(item, where, overrides, model) for item in error.errors())
+
+
+def _explain(
+    item: ErrorDetails, where: str, overrides: Sequence[str], model: type[BaseModel]
+) -> str:
+    field = ".".join(str(part) for part in item["loc"]) or "configuration"
+    is_overridden = any(f"{field}.".startswith(f"{name}.") for name in overrides)
+    name = f"--set {field}" if is_overridden else f"{where}: {field}"
+    rule = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if item["type"] == "missing":
+        return f"{name} is required; add it"
+    if item["type"] == "extra_forbidden":
+        return f"{name} is not a known field; {_meant(item['loc'], model)}"
+    if item["type"] == "value_error":
+        return f"{name}.{rule}" if item["loc"] else f"{where}: {rule}"
+    return f"{name} {rule}, got {item['input']!r}"
+
+
+def _meant(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """The known field that an unknown one was probably meant to be, or all there are."""
+    *sections, unknown = (part for part in loc if isinstance(part, str))
+    for section in sections:
+        model = _model_in(model.model_fields[section].annotation) or model
+    close = difflib.get_close_matches(unknown, model.model_fields, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"{sections[-1] if sections else 'a run'} has {', '.join(model.model_fields)}"
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The section that a field's type holds, such as that of `tuple[SuiteConfig, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -126,9 +211,32 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _yaml(path: Path, text: str) -> object:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _UniqueKeys)
+    except _RepeatedKeyError as error:
+        raise ConfigError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+
+
+class _RepeatedKeyError(Exception):
+    """A mapping has a key twice; YAML would silently take the last."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Reads plain YAML, and refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See yaml.SafeLoader."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                first, line = lines.get(key.value), key.start_mark.line + 1
+                lines[key.value] = line
+                if first is not None:
+                    raise _RepeatedKeyError(
+                        f"line {line}: {key.value!r} is there twice, first in line {first}; keep one"
+                    )
+        return super().construct_mapping(node, deep)
 
 
 def _override(tree: dict[str, Any], item: str) -> None:

@@ -35,8 +35,9 @@ class SourceConfig(Section):
     location: str = ""
     """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path or URI.
 
-    A published set: a hub id (default: the set's own) or a file. `${NAME}` is replaced by that
-    environment variable when the source is read.
+    A published set: a hub id (default: the set's own) or a file. A relative path starts in the
+    configuration file's folder. `${NAME}` is replaced by that environment variable when the source is
+    read.
     """
     options: dict[str, Any] = {}
     """Keyword arguments of the reader.
@@ -45,8 +46,17 @@ class SourceConfig(Section):
     `datasets.load_dataset` (`name`, `revision`, ...); csv: those of `csv.reader`; delta: `version`
     and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
     """
+    content: str | None = None
+    """Hash of the files at the location, filled in when a run starts.
+
+    The run is pinned to it instead of to the location, so that the files may be moved.
+    """
     dataset: str | None = None
-    """Name of the set in `problems.dataset`; default: a published set's kind, else the location."""
+    """Name of the set in `problems.dataset`; default: a published set's kind, else the location.
+
+    Problems of a set with a name have ids of their own: the same question in two sets with different
+    names is two problems.
+    """
     max_problems: int | None = Field(None, ge=1)
     """Maximum number of problems kept, chosen by hash; null: all."""
     split: str | None = None
@@ -76,7 +86,15 @@ class SourceConfig(Section):
     @property
     def name(self) -> str:
         """The name in `problems.dataset`, the same wherever a published set is read from."""
-        return self.dataset or (self.kind if self.kind in PUBLISHED else self.location)
+        return self.identity or self.location
+
+    @property
+    def identity(self) -> str:
+        """What, besides its question, makes a problem of the source the one that it is.
+
+        Empty if the set has no name: where it is read from does not matter.
+        """
+        return self.dataset or (self.kind if self.kind in PUBLISHED else "")
 
 
 class ContaminationConfig(Section):

@@ -75,6 +75,8 @@ class RunConfig(Section):
         tree = self.model_dump(mode="json", include=set(_PINNED))
         del tree["evaluation"]["suites"], tree["model"]["max_model_len"]
         _drop(tree["reward"], self.reward.tolerances)
+        for source in tree["problems"]["sources"]:
+            _identify(source)
         if tree["problems"]["contamination"] is not None:
             # All of its settings are limits; whether the table is made is pinned.
             tree["problems"]["contamination"] = {}
@@ -85,6 +87,8 @@ class RunConfig(Section):
         suites = {}
         for suite in self.evaluation.suites:
             tree = suite.model_dump(mode="json")
+            if tree["source"] is not None:
+                _identify(tree["source"])
             if suite.reward is not None:
                 _drop(tree["reward"], suite.reward.tolerances)
             suites[suite.name] = tree
@@ -108,6 +112,11 @@ class Growing:
     max_model_len: int
     suites: dict[str, dict[str, Any]]
     """By name, each with its settings."""
+
+
+def _identify(source: dict[str, Any]) -> None:
+    """Reduce a source's settings to what decides its rows: what it holds, or else where it is."""
+    del source["content" if source["content"] is None else "location"]
 
 
 def _drop(tree: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from pipelines.errors import InputError
 
@@ -11,7 +12,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def expanded(location: str, setting: str) -> str:
-    """The location with each `${NAME}` replaced by that environment variable.
+    """The location with each `${NAME}` replaced by that environment variable, and `~` by the home.
 
     Done when the source is read, not when the configuration is: a run's pinned settings then do not
     depend on the machine, and a run can be planned where its data is missing.
@@ -33,4 +34,5 @@ def expanded(location: str, setting: str) -> str:
             )
         return text
 
-    return _VARIABLE.sub(value, location)
+    place = _VARIABLE.sub(value, location)
+    return str(Path(place).expanduser()) if place.startswith("~") else place

@@ -26,7 +26,6 @@ from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_equals
 from schemas import CHECKS, PROBLEMS, RUNS, SAMPLES, STAGES
-from schemas.checks import CRITICAL
 from schemas.samples import LENGTH, PROMPT_TOO_LONG
 from schemas.table import Table
 
@@ -151,15 +150,6 @@ class Books:
             row |= {name: old[name] for name in ("mlflow_run_id", "created_at", "code_version")}
         number = committed_transaction(self._writer(RUNS, 0), app_id) + 1
         self._append(RUNS, 0, [row], (app_id, number), "overwrite")
-
-    def was_refused(self, table: Table, iteration: int) -> bool:
-        """Whether the table broke a critical expectation when it was last checked."""
-        found = current(self._location, CHECKS, self._config.name, iteration)
-        names = ["attempt", "severity", "passed"]
-        rows = found.arrow(names, sql_equals(table_name=table.name)).to_pylist()
-        newest = max((row["attempt"] for row in rows), default=0)
-        last = [row for row in rows if row["attempt"] == newest]
-        return any(not row["passed"] and row["severity"] == CRITICAL for row in last)
 
     def _stored_config(self) -> RunConfig | None:
         rows = self._rows_of_run(RUNS)

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def table_id(location: str) -> str | None:
+    """The id that a Delta table keeps wherever it is moved; None if there is no table."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return str(DeltaTable(location).metadata().id)
+    except DeltaError:
+        return None
+
+
 def external_batches(location: str, options: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
     """The rows of a Delta table.
 

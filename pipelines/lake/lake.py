@@ -454,7 +454,7 @@ class Lake:
         app_id = self._app_id(attempt.iteration, stage)
         if self.latest_snapshot(stage.table, attempt.iteration).count():
             self._recall(attempt)
-        num_removed = self._remove_refused(attempt, stage, f"{app_id}/again")
+        num_removed = self._remove_obsolete(attempt, stage)
         if num_removed:
             app_id = f"{app_id}/again-{num_removed}"  # the same chunks may be made again
         committed = self.latest_snapshot(stage.table, attempt.iteration)
@@ -465,18 +465,24 @@ class Lake:
             commit(writer, files, "append", transaction, self._message(attempt), fence)
         return self._checked(attempt)
 
-    def _remove_refused(self, attempt: _Attempt, stage: StreamStage, app_id: str) -> int:
-        """Remove the rows for which the table was refused; how often this was done so far."""
+    def _remove_obsolete(self, attempt: _Attempt, stage: StreamStage) -> int:
+        """Remove the rows that the stage makes again; the number of times that this was done so far.
+
+        A stage that was sealed and grows keeps the rows of its seal.
+        """
         writer = attempt.writer
+        app_id = f"{self._app_id(attempt.iteration, stage)}/obsolete"
         number = committed_transaction(writer, app_id)
-        if stage.again is not None and self._books.was_refused(stage.table, attempt.iteration):
-            snapshot = self.latest_snapshot(stage.table, attempt.iteration)
-            if snapshot.count(stage.again):
-                number += 1
-                nothing = stage.table.arrow_schema().empty_table()
-                message = {**self._message(attempt), "removed": stage.again}
-                fence = self._lease.fence
-                replace_slice(writer, nothing, stage.again, (app_id, number), message, fence)
+        if stage.obsolete is None or self.is_sealed(attempt.iteration, stage.name):
+            return number
+        where = stage.obsolete()
+        num_rows = self.latest_snapshot(stage.table, attempt.iteration).count(where)
+        if num_rows:
+            number += 1
+            self.progress.say(f"{stage.name}: {num_rows:,} rows of an earlier start are made again")
+            nothing = stage.table.arrow_schema().empty_table()
+            message = {**self._message(attempt), "removed": where}
+            replace_slice(writer, nothing, where, (app_id, number), message, self._lease.fence)
         return number
 
     def _checked_as_committed(self, attempt: _Attempt) -> TableSnapshot:

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from pipelines.lake.reader import LakeReader
 
 
+def pinned_config(reader: LakeReader, run: str) -> RunConfig | None:
+    """The configuration that a run is pinned to; None if the lake has no such run.
+
+    Raises:
+        LakeError: another version of restem made the run, or the lake cannot be read.
+    """
+    has_runs = reader.version("runs") is not None
+    return stored_config(reader, run) if has_runs and run in reader.runs() else None
+
+
 def stored_config(reader: LakeReader, run: str) -> RunConfig:
     """The configuration that a run is pinned to, with the lake's present location.
 

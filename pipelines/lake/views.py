@@ -35,7 +35,7 @@ SAMPLE_VERDICTS = View(
     ("samples", "rewards", "problems"),
     """
     SELECT s.run_id, s.iteration, s.sample_id, s.problem_id, s.purpose, s.decoding, s.index,
-           r.verdict, r.reward, r.extracted, p.reference, p.question, s.solution,
+           r.verdict, r.reward, r.extracted, r.detail, p.reference, p.question, s.solution,
            s.finish_reason, s.num_tokens, s.log_probability, s.temperature, s.top_k, s.top_p,
            s.max_tokens, s.seed, s.policy_id, s.prompt_id, r.verifier, r.verifier_version,
            r.milliseconds, p.dataset, p.split, s.created_at

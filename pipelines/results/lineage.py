@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import LakeError
 from pipelines.lake.sql_text import sql_literal
+from pipelines.results.commands import lake_arguments, restem_command
 
 if TYPE_CHECKING:
     from pipelines.lake.query_results import Row
@@ -21,6 +22,8 @@ class Lineage:
     """The rows of all tables that concern one sample; None or empty where there are none (yet)."""
 
     sample: Row
+    other_runs: list[str]
+    """Runs that have a sample of the same id: another run of the same policy and settings."""
     problem: Row | None
     prompt: Row | None
     policies: list[Row]
@@ -48,7 +51,7 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
     Raises:
         LakeError: no sample's id starts with it, or those of several do.
     """
-    sample = _find_sample(reader, sample_id, run)
+    sample, other_runs = _find_sample(reader, sample_id, run)
     run_id, iteration = sample["run_id"], sample["iteration"]
 
     def rows(table: str, key: str, at: int) -> list[Row]:
@@ -62,6 +65,7 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
     is_rescored = _versions(selected_on) != _versions(rewards)
     return Lineage(
         sample=sample,
+        other_runs=other_runs,
         problem=_first(rows("problems", "problem_id", 0)),
         prompt=_first(rows("prompts", "prompt_id", iteration)),
         policies=_ancestry(policies, iteration),
@@ -74,7 +78,8 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
     )
 
 
-def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> Row:
+def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> tuple[Row, list[str]]:
+    """The sample, and the other runs that have it."""
     if not sample_id:
         raise LakeError("explain: SAMPLE_ID must be a sample's id or the start of one, got ''")
     found = reader.rows(
@@ -87,7 +92,8 @@ def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> Row:
     if not names:
         raise LakeError(
             f"no sample's id starts with {sample_id!r} in {reader.uri}; "
-            "list some with: restem sql 'SELECT sample_id, verdict FROM sample_verdicts'"
+            f"list some with: {restem_command()} sql 'SELECT sample_id, verdict FROM "
+            f"sample_verdicts'{lake_arguments(reader.location)}"
         )
     if len(names) > 1:
         some = ", ".join(names[:4])
@@ -95,7 +101,12 @@ def _find_sample(reader: LakeReader, sample_id: str, run: str | None) -> Row:
             f"{len(names)}{'+' * (len(found) == _MAX_FOUND)} samples start with {sample_id!r}: {some}"
             f"{', ...' * (len(names) > 4)}; give more of the id"
         )
-    return exact[0]
+    sample = exact[0]
+    holders = reader.rows(
+        f"SELECT DISTINCT run_id FROM samples WHERE sample_id = {sql_literal(sample['sample_id'])} "
+        f"AND run_id <> {sql_literal(sample['run_id'])} ORDER BY run_id"
+    )
+    return sample, [row["run_id"] for row in holders]
 
 
 def _ancestry(policies: Sequence[Row], iteration: int) -> list[Row]:

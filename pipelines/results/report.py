@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pipelines.config import RunConfig
 from pipelines.config.suites import RUN_SPLITS
 from pipelines.lake.seal import Seal
 from pipelines.metrics.bootstrap import Estimate
+from pipelines.results.commands import next_commands
 from pipelines.results.figures import pass_metrics, plot_accuracy
 from pipelines.results.paired import greedy_test_scores, paired_gain
 from schemas import SAMPLES
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 _Key = TypeVar("_Key")
 ReportRow = dict[str, str | None]
 """Column -> text; None where there is no value."""
-
-_LOCAL_MLFLOW = "http://127.0.0.1:5000"
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,19 @@ class RunReport:
     commands: list[str]
 
 
-def report(reader: LakeReader, config: RunConfig, timed_stages: Sequence[str]) -> RunReport:
+def report(
+    reader: LakeReader,
+    config: RunConfig,
+    timed_stages: Sequence[str],
+    typed: Sequence[str] = (),
+) -> RunReport:
     """The report of a run, from its tables; its plot is written to the run's folder.
 
     Args:
         reader: the lake.
         config: the run.
         timed_stages: stages whose seconds are shown, in the loop's order.
+        typed: the arguments that `restem run` was given.
     """
     run = config.name
     evaluations = reader.rows("SELECT * FROM evaluations ORDER BY iteration, suite, metric", run)
@@ -75,7 +78,7 @@ def report(reader: LakeReader, config: RunConfig, timed_stages: Sequence[str]) -
         seconds=seconds_rows(latest.values(), timed_stages),
         gain=_gain(reader, config, evaluations),
         plot=plot_accuracy(evaluations, plot, run) if evaluations else None,
-        commands=next_commands(config, sample, mlflow_run),
+        commands=next_commands(config, sample, mlflow_run, typed),
     )
 
 
@@ -146,43 +149,6 @@ def describe_gain(gain: Estimate) -> str:
         f"{100 * gain.value:+.1f} points "
         f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
     )
-
-
-def next_commands(
-    config: RunConfig, sample_id: str | None = None, mlflow_run_id: str | None = None
-) -> list[str]:
-    """Commands to type next: SQL, the lineage of a sample, MLflow, a run on own problems."""
-    restem = _restem_command()
-    run = config.name
-    query = (
-        "SELECT iteration, verdict, count(*) AS samples FROM sample_verdicts "
-        "GROUP BY iteration, verdict ORDER BY iteration, samples DESC"
-    )
-    commands = [f'{restem} sql "{query}" --run {run}']
-    if sample_id is not None:
-        commands.append(f"{restem} explain {sample_id}")
-    if config.mlflow.enabled:
-        commands.append(_mlflow_command(config.mlflow.tracking_uri, mlflow_run_id))
-    own = "problems.sources=[{kind: jsonl, location: problems.jsonl}]"
-    commands.append(f"{restem} run configs/quickstart.yaml --name mine --set '{own}'")
-    return commands
-
-
-def _mlflow_command(tracking_uri: str, run_id: str | None) -> str:
-    """The command that opens the run's own page: MLflow's start page does not show the run."""
-    is_server = tracking_uri.startswith(("http://", "https://"))
-    page = f"{tracking_uri.rstrip('/') if is_server else _LOCAL_MLFLOW}/#/runs/{run_id}"
-    if is_server:
-        return f"open {page}" if run_id else f"open {tracking_uri}"
-    return f"make mlflow   # then open {page}" if run_id else "make mlflow"
-
-
-def _restem_command() -> str:
-    """This environment's `restem`, as it is typed in the current folder."""
-    if shutil.which("restem"):
-        return "restem"
-    here = Path(sys.executable).parent / "restem"
-    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
 def _gain(reader: LakeReader, config: RunConfig, evaluations: Sequence[Row]) -> Estimate | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import math
 import platform
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -36,6 +38,7 @@ BUILT_IN: dict[str, Callable[..., TextReward | unit_tests.UnitTests]] = {
     "unit_tests": unit_tests.unit_tests,
 }
 _PYTHON = "python:"
+_MAX_MESSAGE = 200
 
 
 def resolve_reward(config: RewardConfig) -> RewardFunction:
@@ -72,7 +75,24 @@ def resolve_function(function: str, options: Mapping[str, object]) -> RewardFunc
             return BUILT_IN[function](**options)
         except TypeError as error:
             raise ConfigError(f"reward.options does not fit {function}: {error}") from None
-    return partial(_score, _user_function(function), options)
+    found = _user_function(function)
+    _require_options(function, found, options)
+    return partial(_score, found, options)
+
+
+def _require_options(
+    name: str, function: Callable[..., object], options: Mapping[str, object]
+) -> None:
+    """Require that a user's function can be called with the options."""
+    try:
+        inspect.signature(function).bind("solution", "reference", **options)
+    except ValueError:
+        return  # Some functions of C libraries do not tell their signature.
+    except TypeError as error:
+        raise ConfigError(
+            f"reward.options does not fit {name}, which is called with a solution, a reference and "
+            f"the options: {error}; it is {name.rpartition(':')[2]}{inspect.signature(function)}"
+        ) from None
 
 
 def text_reward(config: RewardConfig) -> TextReward | None:
@@ -114,9 +134,10 @@ def as_verdict(returned: object) -> Verdict:
     """The value that a user's function returned, as a verdict: a positive reward is `correct`."""
     if isinstance(returned, Verdict):
         return returned if math.isfinite(returned.reward) else _not_a_reward(returned.reward)
-    if not isinstance(returned, Real) or not math.isfinite(returned):
+    value = _scalar(returned)
+    if not isinstance(value, Real) or not math.isfinite(value):
         return _not_a_reward(returned)
-    reward = float(returned)
+    reward = float(value)
     return Verdict(reward, CORRECT if reward > 0 else WRONG)
 
 
@@ -128,7 +149,23 @@ def _score(
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a user's code may raise anything; the row says what
-        return Verdict(0.0, ERROR, detail=f"raised {type(error).__name__}: {error}"[:200])
+        return Verdict(0.0, ERROR, detail=_raised(error, function))
+
+
+def _raised(error: Exception, function: Callable[..., object]) -> str:
+    """What a user's function raised, with the last line of its own file that was executed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+    frame = (own or frames)[-1]
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE]
+    return f"raised {message} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def _scalar(returned: object) -> object:
+    """The Python value of a scalar of numpy or torch, whose bool is not a number to Python."""
+    is_scalar = getattr(returned, "shape", None) == () and hasattr(returned, "item")
+    return returned.item() if is_scalar else returned  # type: ignore[attr-defined]
 
 
 def _not_a_reward(returned: object) -> Verdict:

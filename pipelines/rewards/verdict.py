@@ -21,7 +21,7 @@ class Verdict:
     verdict: str
     extracted: str | None = None
     detail: str | None = None
-    """What failed in the checker, for the log; not stored."""
+    """What failed in the checker."""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

@@ -125,24 +125,25 @@ def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
 def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     drawn = inputs["samples"].arrow(["sample_id", "purpose"])
     drawn = _without(drawn, "purpose", by_hand(config))
-    judged = _to_arrow(rows, ["sample_id", "verifier", "verdict"])
+    scored = _to_arrow(rows, ["sample_id", "verdict", "detail"])
     return Context(
         expected_rows=drawn.num_rows,
-        samples_without_verdict=_missing(drawn, judged),
-        verdicts_without_sample=_missing(judged, drawn),
-        checkers=tuple(_checker(share, judged, inputs["samples"]) for share in shares_of(config)),
+        samples_without_verdict=_missing(drawn, scored),
+        verdicts_without_sample=_missing(scored, drawn),
+        checkers=tuple(_checker(share, scored, inputs["samples"]) for share in shares_of(config)),
     )
 
 
-def _checker(share: Share, judged: pa.Table, samples: TableSnapshot) -> Checker:
+def _checker(share: Share, scored: pa.Table, samples: TableSnapshot) -> Checker:
     """How often a reward failed on the samples that it scored."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     drawn = samples.arrow(["sample_id"], share.condition)["sample_id"].combine_chunks()
-    own = judged.filter(pc.is_in(judged["sample_id"], value_set=drawn))
+    own = scored.filter(pc.is_in(scored["sample_id"], value_set=drawn))
     failures = pa.array(checker_failures(share.reward), pa.string())
     failed = own.filter(pc.is_in(own["verdict"], value_set=failures))
+    details = Counter(row["detail"] for row in failed.to_pylist() if row["detail"])
     suites = f" ({', '.join(share.suites)})" if share.suites else ""
     section = "reward of the suite" if share.suites else "reward"
     return Checker(
@@ -151,6 +152,7 @@ def _checker(share: Share, judged: pa.Table, samples: TableSnapshot) -> Checker:
         total=own.num_rows,
         max_share=share.reward.max_checker_failures,
         tolerances=" or ".join(f"{section}.{name}" for name in share.reward.tolerances),
+        usual_failure=details.most_common(1)[0][0] if details else None,
     )
 
 
@@ -220,11 +222,15 @@ def _found(rows: list[dict[str, Any]]) -> Found:
 
 def _without(rows: pa.Table, column: str, values: list[str]) -> pa.Table:
     """The rows whose column has none of the values."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    absent = pa.array(values, pa.string())
-    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=absent)))
+    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=_texts(values))))
+
+
+def _texts(values: Sequence[str]) -> pa.StringArray:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
 
 
 def _to_arrow(rows: Rows, names: list[str]) -> pa.Table:

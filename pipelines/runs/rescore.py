@@ -20,6 +20,7 @@ from pipelines.lake.snapshot import TableSnapshot
 from pipelines.scoring.score_chunks import Verifier, scored_chunks, to_score
 from pipelines.scoring.shares import FilteredSnapshot, Share, shares_of
 from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
+from pipelines.stages.score import score
 from pipelines.stages.select_samples import select_samples
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS
 from schemas.table import Table
@@ -94,31 +95,42 @@ class Rescorer:
     context: StageContext
 
     def rescore(self, *, dry_run: bool) -> Iterator[Rescored]:
-        """Every scored iteration whose verdicts are not the verifier's current version's, one by one.
+        """Every iteration whose verdicts are not the verifier's current version's, one by one.
+
+        A `score` that was stopped before its seal is finished: its verdicts of another version, and
+        those on which the reward failed, are made again.
 
         Args:
             dry_run: only compare; nothing is written.
 
         Raises:
             ConfigError: the reward can no longer be used.
-            LakeError: no iteration of the run is scored.
+            LakeError: no iteration of the run has verdicts.
             ExpectationsFailed: the new verdicts break a critical expectation; they are not
                 committed, and the version before stays the one that readers see.
         """
         verifiers = verifiers_of(self.config)
         iterations = range(self.config.num_iterations + 1)
-        scored = [i for i in iterations if self.lake.sealed(REWARDS, i, "score") is not None]
+        scored = [i for i in iterations if self._has_verdicts(i)]
         if not scored:
             raise LakeError(
-                f"run {self.config.name!r} has no iteration that is scored to its end; "
-                "let `restem run` or `restem stage score` finish one first"
+                f"run {self.config.name!r} has no verdicts yet; let `restem run` or `restem stage "
+                "score` make some first"
             )
         for iteration in scored:
-            if not _is_of(self._sealed(REWARDS, iteration, "score"), verifiers):
+            sealed = self.lake.sealed(REWARDS, iteration, "score")
+            if sealed is None or not _is_of(sealed, verifiers):
                 yield self._rescore(iteration, verifiers, dry_run=dry_run)
 
+    def _has_verdicts(self, iteration: int) -> bool:
+        return (
+            self.lake.is_sealed(iteration, "generate")
+            and self.lake.latest_snapshot(REWARDS, iteration).count() > 0
+        )
+
     def _rescore(self, iteration: int, verifiers: Verifiers, *, dry_run: bool) -> Rescored:
-        before = self._sealed(REWARDS, iteration, "score")
+        sealed = self.lake.sealed(REWARDS, iteration, "score")
+        before = sealed or self.lake.latest_snapshot(REWARDS, iteration)
         samples = self._sealed(SAMPLES, iteration, "generate")
         prompts = self._sealed(PROMPTS, iteration, "render")
         stage = rescoring(verifiers)
@@ -126,7 +138,11 @@ class Rescorer:
         if dry_run:
             verdicts = stage.function(self.context, samples, prompts)
         else:
-            after = self.lake.remake(stage, iteration, samples, prompts)
+            if sealed is not None:
+                after = self.lake.remake(stage, iteration, samples, prompts)
+            else:
+                unfinished = score(self.config, iteration)
+                after = self.lake.materialize(unfinished, iteration, samples, prompts)
             while not _is_of(after, verifiers):  # a killed attempt was sealed first
                 after = self.lake.remake(stage, iteration, samples, prompts)
             verdicts = after.arrow()

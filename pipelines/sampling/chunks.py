@@ -28,7 +28,9 @@ PROMPT_COLUMNS = [
 """The columns of `prompts` that generating needs."""
 
 
-def pending_chunks(prompts: pa.Table, committed: pa.Table, chunk_prompts: int) -> list[pa.Table]:
+def pending_chunks(
+    prompts: pa.Table, committed: pa.Table, chunk_prompts: int, max_model_len: int
+) -> list[pa.Table]:
     """The prompts without committed samples, in chunks of `chunk_prompts`.
 
     They are ordered by problem_id, a hash: every chunk gets its share of greedy and of sampled
@@ -39,18 +41,22 @@ def pending_chunks(prompts: pa.Table, committed: pa.Table, chunk_prompts: int) -
         prompts: rows of `prompts`, PROMPT_COLUMNS at least.
         committed: rows of `samples`, prompt_id at least.
         chunk_prompts: number of prompts per chunk; the last one may have fewer.
+        max_model_len: maximum number of tokens of prompt plus solution; a column of the chunks.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     done = pc.is_in(prompts["prompt_id"], value_set=pc.unique(committed["prompt_id"]))
     pending = prompts.select(PROMPT_COLUMNS).filter(pc.invert(done))
     pending = pending.sort_by([("problem_id", "ascending"), ("prompt_id", "ascending")])
+    limits = pa.array([max_model_len] * pending.num_rows, pa.int64())
+    pending = pending.append_column("max_model_len", limits)
     starts = range(0, pending.num_rows, chunk_prompts)
     return [pending.slice(start, chunk_prompts).combine_chunks() for start in starts]
 
 
 def requests_of(chunk: pa.Table) -> list[Request]:
-    """The requests for a chunk of prompts."""
+    """The requests for a chunk of `pending_chunks`."""
     return [
         Request(
             prompt_id=row["prompt_id"],
@@ -68,7 +74,7 @@ def sample_rows(policy_id: str, chunk: pa.Table, solutions: list[list[DrawnSolut
 
     Args:
         policy_id: the policy that drew the solutions.
-        chunk: prompts, PROMPT_COLUMNS at least.
+        chunk: prompts, see `pending_chunks`.
         solutions: those of each prompt.
     """
     import pyarrow as pa
@@ -110,4 +116,5 @@ def _decoding(prompt: dict[str, Any]) -> DecodingSettings:
         top_p=prompt["top_p"],
         max_tokens=prompt["max_tokens"],
         stop=tuple(prompt["stop"]),
+        max_model_len=prompt["max_model_len"],
     )

@@ -22,6 +22,8 @@ class DecodingSettings:
     max_tokens: int
     stop: tuple[str, ...]
     """Strings that end a solution; they are not part of it."""
+    max_model_len: int
+    """Maximum number of tokens of prompt plus solution."""
 
 
 @dataclass(frozen=True)

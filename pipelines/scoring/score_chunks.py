@@ -11,12 +11,13 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RewardConfig
 from pipelines.errors import RestEMError
+from pipelines.lake.sql_text import sql_list, sql_literal
 from pipelines.rewards.resolve import (
     checker_failures,
     resolve_reward,
@@ -99,6 +100,23 @@ def pending(samples: Snapshot, prompts: Snapshot, committed: Snapshot, verifier:
     done_ids = done.filter(pc.equal(done["verifier"], pa.scalar(verifier)))["sample_id"]
     rows = to_score(samples, prompts)
     return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done_ids.combine_chunks())))
+
+
+def obsolete(verifiers: Sequence[Verifier]) -> str:
+    """The SQL condition on verdicts that are made again before their stage is sealed.
+
+    These are the verdicts of another version of a verifier, and those on which it failed.
+    """
+    versions: dict[str, set[str]] = {}
+    for verifier in verifiers:
+        versions.setdefault(verifier.name, set()).add(verifier.version)
+    failures = {verifier.name: checker_failures(verifier.config) for verifier in verifiers}
+    return " OR ".join(
+        f"(verifier = {sql_literal(name)} AND "
+        f"(verifier_version NOT IN {sql_list(sorted(current))} OR "
+        f"verdict IN {sql_list(failures[name])}))"
+        for name, current in versions.items()
+    )
 
 
 def to_score(samples: Snapshot, prompts: Snapshot) -> pa.Table:
@@ -256,6 +274,7 @@ def reward_rows(rows: pa.Table, scored: list[Scored], verifier: Verifier) -> pa.
         "reward": [s.verdict.reward for s in scored],
         "verdict": [s.verdict.verdict for s in scored],
         "extracted": [s.verdict.extracted and s.verdict.extracted[:_MAX_EXTRACTED] for s in scored],
+        "detail": [s.verdict.detail for s in scored],
         "milliseconds": [s.milliseconds for s in scored],
     }
     return pa.table(columns, schema=REWARDS.arrow_schema(partition_columns=False))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from pipelines.errors import InputError, first_line
-from pipelines.rewards.resolve import resolve_reward
+from pipelines.rewards.resolve import checker_failures, resolve_reward
 from pipelines.rewards.workers.pool import ScoringPool
 from pipelines.rewards.workers.worker_process import Scored
 from pipelines.runtime.hardware import usable_cores
@@ -22,6 +22,8 @@ from pipelines.runtime.progress import Progress
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
 
+Failures = Counter[str]
+"""What failed in the checker -> number of rows."""
 ROWS_AT_ONCE = 2_000
 """Rows in memory; at the end of each piece, the processors wait for its slowest row."""
 _MAX_LINES_SHOWN = 20
@@ -40,20 +42,31 @@ class SolutionRow:
     """Empty if the row has none."""
 
 
+@dataclass(frozen=True)
+class FileScores:
+    """What a file was given."""
+
+    verdicts: Counter[str]
+    """Verdict -> number of rows."""
+    failures: Failures
+    """Of the rows on which the reward failed."""
+
+
 class _BadRow(ValueError):
     """A row breaks a rule; the message says which."""
 
 
 def score_file(
     config: RewardConfig, source: IO[bytes], target: IO[str], progress: Progress, name: str
-) -> Counter[str]:
-    """Score every row of a JSONL file; returns the number of rows per verdict.
+) -> FileScores:
+    """Score every row of a JSONL file; returns the number of rows per verdict and failure.
 
     Args:
         config: the reward.
         source: rows of `id`, `reference`, `solution` and optionally `question`; must be seekable.
             Blank lines are skipped.
-        target: gets a line of `id`, `reward`, `verdict`, `extracted` and `milliseconds` per row.
+        target: gets a line of `id`, `reward`, `verdict`, `extracted`, `detail` (why the reward
+            failed) and `milliseconds` per row.
         progress: the number of rows scored is reported to it.
         name: the source's name in messages.
 
@@ -63,7 +76,7 @@ def score_file(
     """
     resolve_reward(config)
     total = count_rows(source, name)
-    verdicts = Counter[str]()
+    verdicts, failures, failed = Counter[str](), Counter[str](), checker_failures(config)
     with (
         ScoringPool(config, usable_cores()) as pool,
         progress.task("verify", total, "rows") as task,
@@ -73,8 +86,13 @@ def score_file(
             scored = pool.score(pairs, [row.question for row in rows])
             target.writelines(_line(row, given) for row, given in zip(rows, scored, strict=True))
             verdicts.update(given.verdict.verdict for given in scored)
+            failures.update(
+                given.verdict.detail or given.verdict.verdict
+                for given in scored
+                if given.verdict.verdict in failed
+            )
             task.advance(len(rows), note=f"{verdicts['correct'] / verdicts.total():.1%} correct")
-    return verdicts
+    return FileScores(verdicts, failures)
 
 
 def count_rows(source: IO[bytes], name: str) -> int:
@@ -166,6 +184,7 @@ def _line(row: SolutionRow, given: Scored) -> str:
         "reward": given.verdict.reward,
         "verdict": given.verdict.verdict,
         "extracted": given.verdict.extracted,
+        "detail": given.verdict.detail,
         "milliseconds": round(given.milliseconds, 3),
     }
     # In ASCII: a text may hold half of a surrogate pair, which no encoding of a file can represent.

@@ -12,7 +12,7 @@ from pipelines.stages.curate import curate
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.generate import generate
 from pipelines.stages.improve import improve
-from pipelines.stages.ingest import ingest
+from pipelines.stages.ingest import SourceRows, ingest
 from pipelines.stages.render import render
 from pipelines.stages.score import score
 from pipelines.stages.select_samples import select
@@ -23,6 +23,8 @@ class Stages:
     """Each method is a stage of the loop, in the loop's words. Nothing is read or started."""
 
     config: RunConfig
+    sources: SourceRows | None = None
+    """The problems' rows, if they may have been read already."""
 
     @property
     def looks_for_contamination(self) -> bool:
@@ -36,7 +38,7 @@ class Stages:
 
     def ingest(self) -> SparkStage:
         """Sources -> problems."""
-        return ingest(self.config)
+        return ingest(self.config, self.sources)
 
     def contamination(self) -> SparkStage:
         """Problems -> evaluation problems that share text with training problems."""

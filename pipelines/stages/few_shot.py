@@ -123,6 +123,15 @@ def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
     return Frame(parts[0], parts[1])
 
 
+def require_template(prompt: PromptConfig) -> None:
+    """Require that a prompt's template can hold a question.
+
+    Raises:
+        ConfigError: it does not have `{question}` once.
+    """
+    _template_parts(prompt)
+
+
 def _template_parts(prompt: PromptConfig) -> tuple[str, str]:
     parts = prompt.template.split(_QUESTION)
     if len(parts) != 2:

@@ -60,6 +60,7 @@ def generate(
             prompts.arrow(PROMPT_COLUMNS),
             committed.arrow(["prompt_id"]),
             config.engine.prompts_per_commit,
+            config.model.max_model_len,
         )
         total = sum(row["num_samples"] for chunk in chunks for row in chunk.to_pylist())
         if not chunks:

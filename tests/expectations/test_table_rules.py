@@ -83,6 +83,15 @@ def test_no_checker_failure_may_be_allowed() -> None:
     assert len(report.critical_failures) == 1
 
 
+def test_the_failure_of_a_checker_is_named_with_a_remedy_that_needs_no_other_run() -> None:
+    rows = factories.arrow(REWARDS, {"verdict": "error"})
+    why = "raised KeyError (mine.py, line 2)"
+    checker = Checker("mine", Found(1), 1, 0.0, "reward.timeout_seconds", usual_failure=why)
+    (failure,) = gate.check(REWARDS, rows, Context(checkers=(checker,))).critical_failures
+    assert "most often it raised KeyError (mine.py, line 2)" in failure.remedy
+    assert "same command again" in failure.remedy
+
+
 def test_rules_without_their_figures_are_left_out() -> None:
     known = {rule.text for rule in table_rules(TRAINING_SET, EVERYTHING_KNOWN)}
     unknown = {rule.text for rule in table_rules(TRAINING_SET, Context())}

@@ -14,7 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
@@ -22,11 +25,17 @@ from tests.lake_fixture import write_lake
 
 CONFIG = """
 problems:
-  sources: [{kind: generator, location: "module:function", options: {size: 400}}]
+  sources: [{kind: generator, location: "tests.jobs.test_cli:sums", options: {size: 400}}]
   num_validation: 50
   num_test: 150
 sampling: {num_samples_per_problem: 12, max_tokens: 48}
 """
+
+
+def sums(size: int, seed: int) -> Iterator[dict[str, str]]:
+    """The generator of CONFIG's problems."""
+    for number in range(size):
+        yield {"question": f"What is {number} + {seed}?", "answer": str(number + seed)}
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +312,18 @@ def _open_when_read(fifo: Path) -> int:
         except OSError:
             time.sleep(0.05)
     raise TimeoutError(f"nobody read {fifo}")
+
+
+def test_explain_says_which_other_runs_have_the_sample(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path)
+    for table in ("samples", "prompts"):
+        rows = DeltaTable(lake / table).to_pyarrow_table()
+        mine = rows.filter(pc.equal(rows["run_id"], pa.scalar("first")))
+        copy = mine.set_column(
+            mine.column_names.index("run_id"), "run_id", pa.array(["third"] * mine.num_rows)
+        )
+        write_deltalake(lake / table, copy, mode="append", partition_by=["run_id", "iteration"])
+    said = call("explain", "first-1-sample-1-0", "--run", "first", lake=lake).output
+    assert "sample first-1-sample-1-0 (run first" in said
+    assert "in other runs too: third; --run NAME shows that one" in said
+    assert "other runs" not in call("explain", "second-1-sample-1-0", lake=lake).output

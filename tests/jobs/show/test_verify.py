@@ -100,3 +100,27 @@ def test_unusable_arguments_are_refused(source: Path, arguments: list[str], mess
     assert "Traceback" not in result.output
     assert source.read_text() == before
     assert names(source.parent) == ["in.jsonl"]
+
+
+def test_a_row_and_the_screen_say_why_the_reward_failed(tmp_path: Path) -> None:
+    given = "".join(
+        json.dumps({"id": n, "reference": "", "solution": text}) + "\n"
+        for n, text in enumerate(["raise no luck", "raise no luck", "obey"])
+    )
+    target = tmp_path / "out.jsonl"
+    result = call(f"{SAMPLES}:obeys", "-", target, given=given)
+    why = "raised RuntimeError: no luck (sample_rewards.py, line 50)"
+    assert result.exit_code == 0
+    details = [json.loads(line)["detail"] for line in target.read_text().splitlines()]
+    assert details == [why, why, None]
+    assert f"2 rows: {why}" in result.stderr
+
+
+def test_a_reward_that_fails_on_every_row_is_an_error(tmp_path: Path) -> None:
+    given = json.dumps({"id": 1, "reference": "", "solution": "raise no luck"})
+    target = tmp_path / "out.jsonl"
+    result = call(f"{SAMPLES}:obeys", "-", target, given=given)
+    assert result.exit_code == 2
+    assert "the reward failed on all 1 rows" in result.stderr
+    assert "line 50" in result.stderr
+    assert rows(target.read_text()) == [(1, "error")]

@@ -220,7 +220,9 @@ def test_rows_that_a_table_was_refused_for_are_made_again(tmp_path: Path) -> Non
             row = arrow(SAMPLES, {"sample_id": name, "solution": text})
             yield [writer.write(row.drop_columns(["run_id", "iteration"]))]
 
-    stage = StreamStage(name="generate", table=SAMPLES, function=draw, again="solution = 'bad'")
+    stage = StreamStage(
+        name="generate", table=SAMPLES, function=draw, obsolete=lambda: "solution = 'bad'"
+    )
     with opened(tmp_path) as lake, pytest.raises(ExpectationsFailed, match="1 rows are bad"):
         lake.materialize(stage, 0)
     with opened(tmp_path) as lake:

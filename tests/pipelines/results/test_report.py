@@ -11,14 +11,13 @@ from deltalake import write_deltalake
 
 from jobs.show.console import console
 from jobs.show.report import print_report
-from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.results.paired import paired_gain
 from pipelines.results.report import (
     RunReport,
     describe_gain,
-    next_commands,
     policy_rows,
     report,
     suite_rows,
@@ -200,21 +199,6 @@ def test_the_gain_is_over_problems_that_both_policies_answered(tmp_path: Path) -
     assert 0 < found.low < 0.3 < found.high
     assert "+30.0 points (95 % interval +" in describe_gain(found)
     assert paired_gain({"a": 1.0}, {"b": 1.0}, num_bootstrap, (0,)) is None
-
-
-def test_the_commands_name_the_run_a_sample_and_what_can_be_opened(tmp_path: Path) -> None:
-    commands = next_commands(config(tmp_path), "abc")
-    assert any(" sql " in line and line.endswith("--run demo") for line in commands)
-    assert any(line.endswith("explain abc") for line in commands)
-    assert "make mlflow" in commands
-    here = next_commands(config(tmp_path), "abc", "m1")
-    assert "make mlflow   # then open http://127.0.0.1:5000/#/runs/m1" in here
-    server = MLflowConfig(tracking_uri="https://mlflow.example.org/")
-    there = next_commands(config(tmp_path, mlflow=server), "abc", "m1")
-    assert "open https://mlflow.example.org/#/runs/m1" in there
-    off = next_commands(config(tmp_path, mlflow=MLflowConfig(enabled=False)))
-    assert not any("mlflow" in line.split("--set")[0] for line in off)
-    assert not any("explain" in line for line in off)
 
 
 def test_a_report_is_made_from_the_runs_tables_and_printed(made: RunReport) -> None:

@@ -3,6 +3,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines.config import RewardConfig
@@ -78,7 +79,7 @@ def test_any_other_value_is_an_error_that_names_it(returned: object, shown: str)
 def test_an_exception_in_a_users_function_is_an_error_that_names_it() -> None:
     verdict = resolve_reward(config(f"{SAMPLES}:obeys"))("raise no luck", "")
     assert verdict.verdict == "error"
-    assert verdict.detail == "raised RuntimeError: no luck"
+    assert verdict.detail == "raised RuntimeError: no luck (sample_rewards.py, line 50)"
 
 
 @pytest.mark.parametrize(
@@ -133,3 +134,19 @@ def test_running_out_of_time_or_memory_is_a_programs_own_failure() -> None:
     own = {"parse_error", "error"}
     assert set(checker_failures(config("unit_tests"))) == own
     assert set(checker_failures(config("math_answer"))) == own | {"timeout", "memory"}
+
+
+@pytest.mark.parametrize(
+    ("returned", "reward", "verdict"),
+    [
+        (np.bool_(True), 1.0, "correct"),
+        (np.bool_(False), 0.0, "wrong"),
+        (np.float32(0.5), 0.5, "correct"),
+        (np.array(2), 2.0, "correct"),
+        (np.float64("nan"), 0.0, "error"),
+        (np.array([1.0]), 0.0, "error"),
+        (np.str_("1"), 0.0, "error"),
+    ],
+)
+def test_numpys_scalars_are_rewards(returned: object, reward: float, verdict: str) -> None:
+    assert (as_verdict(returned).reward, as_verdict(returned).verdict) == (reward, verdict)

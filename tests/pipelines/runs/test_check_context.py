@@ -37,10 +37,17 @@ def test_a_suite_whose_checker_fails_does_not_hide_behind_the_other_samples() ->
 
 def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
     drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
-    scored = verdicts(s0="correct")
+    first = drawn.table["sample_id"][0].as_py()
+    failed = {
+        "sample_id": first,
+        "verdict": "error",
+        "detail": "raised KeyError: 'x' (mine.py, line 2)",
+    }
+    scored = factories.arrow(REWARDS, failed)
     inputs: dict[str, Any] = {"samples": drawn}
     found = _rewards(config(EXAM, BBH), 0, scored, inputs)
     assert found.expected_rows == 2
+    assert found.checkers[0].usual_failure == failed["detail"]
     assert found.samples_without_verdict is not None
     assert [row["sample_id"] for row in found.samples_without_verdict.examples] == ["s2"]
 

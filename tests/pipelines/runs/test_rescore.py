@@ -168,7 +168,7 @@ def test_a_run_that_is_not_scored_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ScoredRun(tmp_path, monkeypatch)
-    with pytest.raises(LakeError, match="run 'r' has no iteration that is scored to its end"):
+    with pytest.raises(LakeError, match="run 'r' has no verdicts yet"):
         run.rescore()
 
 

@@ -4,7 +4,7 @@ from pipelines.sampling.sampler import DecodingSettings, Request, sample_id
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from schemas.samples import LENGTH, PROMPT_TOO_LONG, STOP
 
-DECODING = DecodingSettings(temperature=0.7, top_k=40, top_p=1.0, max_tokens=3, stop=("\n",))
+DECODING = DecodingSettings(0.7, top_k=40, top_p=1.0, max_tokens=3, stop=("\n",), max_model_len=64)
 REQUEST = Request("p", "one two three", num_samples=2, decoding=DECODING, seed=10)
 
 
@@ -22,10 +22,11 @@ def test_each_part_of_a_sample_changes_its_id() -> None:
         sample_id("policy", "other", DECODING, 10, 0),
         sample_id("policy", "text", replace(DECODING, temperature=1.0), 10, 0),
         sample_id("policy", "text", replace(DECODING, stop=()), 10, 0),
+        sample_id("policy", "text", replace(DECODING, max_model_len=128), 10, 0),
         sample_id("policy", "text", DECODING, 11, 0),
         sample_id("policy", "text", DECODING, 10, 1),
     }
-    assert len(ids) == 7
+    assert len(ids) == 8
 
 
 def test_the_scripted_sampler_draws_every_index_with_its_own_seed() -> None:

@@ -17,7 +17,7 @@ from tests.tiny_model import build_tiny_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REQUEST = Request("p", "1 + 2 = ", 1, DecodingSettings(0.0, 0, 1.0, 8, ()), seed=3)
+REQUEST = Request("p", "1 + 2 = ", 1, DecodingSettings(0.0, 0, 1.0, 8, (), 128), seed=3)
 SECONDS_TO_END = 20.0
 
 

@@ -42,7 +42,7 @@ def test_every_row_gets_a_verdict_in_order(monkeypatch: pytest.MonkeyPatch) -> N
     ]  # fmt: skip
     assert [line["reward"] for line in found][:2] == [0.0, 1.0]
     assert [line["extracted"] for line in found][-2:] == ["17", None]
-    assert set(found[0]) == {"id", "reward", "verdict", "extracted", "milliseconds"}
+    assert set(found[0]) == {"id", "reward", "verdict", "extracted", "detail", "milliseconds"}
     assert all(line["milliseconds"] >= 0 for line in found)
 
 

@@ -124,3 +124,16 @@ def test_too_few_problems_for_the_splits_are_refused(spark: SparkSession, tmp_pa
         num_test=4,
     )
     assert "they are 4 + 4, and the sources have 8 problems" in message
+
+
+def test_ids_and_splits_do_not_depend_on_where_the_problems_lie(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    def split_of(folder: str, name: str) -> dict[str, str]:
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        unnamed = {**source(place / name, questions(40)), "dataset": None}
+        rows = ingested(spark, sources=[unnamed], num_validation=5, num_test=12)
+        return {row.problem_id: row.split for row in rows}
+
+    assert split_of("a", "x.jsonl") == split_of("b/c", "y.jsonl") == split_of("a/../a", "x.jsonl")

@@ -201,7 +201,9 @@ def test_a_users_reward_is_real_valued_and_its_failures_are_told(tmp_path: Path)
     rows, measures, heard = run(reward, drawn, asked, committed([]), tmp_path)
     assert [row["reward"] for row in rows] == [5.0, 5.0, 0.0]
     assert [row["verdict"] for row in rows] == ["correct", "correct", "error"]
-    assert heard == ["score: the checker failed: raised ZeroDivisionError: division by zero"]
+    assert heard == [
+        "score: the checker failed: raised ZeroDivisionError: division by zero (sample_rewards.py, line 18)"
+    ]
     assert measures["checker_failures"] == 1
 
 
@@ -306,8 +308,8 @@ def test_a_failure_of_the_checker_is_told_once(
     reward = config(function=f"{SAMPLES}:obeys")
     _, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
     assert heard == [
-        "score: the checker failed: raised RuntimeError: no luck",
-        "score: the checker failed: raised RuntimeError: again",
+        "score: the checker failed: raised RuntimeError: no luck (sample_rewards.py, line 50)",
+        "score: the checker failed: raised RuntimeError: again (sample_rewards.py, line 50)",
     ]
 
 

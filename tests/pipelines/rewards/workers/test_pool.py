@@ -97,7 +97,7 @@ def test_a_worker_survives_an_exit_an_exception_and_printing() -> None:
     solutions = ["exit 0", "raise no luck", "print", "return_none", "return_nan", "return_text 1"]
     assert verdicts(obeying(), solutions, num_workers=1) == [
         ("error", "raised SystemExit: 0"),
-        ("error", "raised RuntimeError: no luck"),
+        ("error", "raised RuntimeError: no luck (sample_rewards.py, line 50)"),
         ("correct", None),
         ("error", "returned None (NoneType); a reward is a bool, a finite number or a Verdict"),
         ("error", "returned nan (float); a reward is a bool, a finite number or a Verdict"),
