@@ -66,7 +66,7 @@ from pipelines.runs.steps import steps_of
 config = load_config(Path("configs/quickstart.yaml"))
 steps_of(config)
 diagnose()
-preflight(config, {"generate", "improve"}, lambda: None, print)
+preflight(config, {"generate", "improve"}, None, lambda: None, print)
 heavy = sorted({"torch", "vllm", "transformers"} & set(sys.modules))
 print("imported:", heavy)
 """
