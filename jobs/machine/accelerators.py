@@ -91,7 +91,7 @@ def _faults(
 def _with_engines(cluster: Cluster) -> tuple[Node, ...]:
     """The nodes whose build of vLLM is looked at: those with GPUs; without any, one for them all."""
     if cluster.gpu_nodes:
-        return cluster.gpu_nodes
+        return tuple(node for node in cluster.gpu_nodes if node.report is not None)
     here = cluster.here
     if here is not None and here.report is not None:
         return (here,)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.placement.builds import Build, installed_build
 from pipelines.placement.nvidia import NvidiaReport, nvidia_report
 from pipelines.runtime.hardware import usable_cores
+
+SECONDS_TO_ANSWER = 120
+"""Time for a node to start a task and run nvidia-smi."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,12 @@ def ray_cluster(*, is_shared: bool = False) -> Cluster:
 
 
 def with_reports(cluster: Cluster) -> Cluster:
-    """The connected Ray cluster, with what nvidia-smi says on each node that has GPUs."""
+    """The connected Ray cluster, with what nvidia-smi says on each node that has GPUs.
+
+    A node that does not answer keeps no report.
+    """
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     # A task without GPUs sees the node's own CUDA_VISIBLE_DEVICES (RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO
@@ -118,11 +126,13 @@ def with_reports(cluster: Cluster) -> Cluster:
         ).remote()
         for node in cluster.gpu_nodes
     }
-    answers = dict(zip(asked, ray.get(list(asked.values())), strict=True))
     nodes = []
     for node in cluster.nodes:
-        report, build = answers.get(node.node_id, (node.report, node.build))
-        nodes.append(replace(node, report=report, build=build))
+        if node.node_id in asked:
+            with suppress(RayError):
+                report, build = ray.get(asked[node.node_id], timeout=SECONDS_TO_ANSWER)
+                node = replace(node, report=report, build=build)
+        nodes.append(node)
     return replace(cluster, nodes=tuple(nodes))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def test_a_head_without_gpus_trains_on_the_clusters(
     assert refused[0].startswith("training.launcher must be ray, got 'torchrun'")
     config = run_config(ray=ray, training={"launcher": "ray", "num_workers": 8})
     assert required(CPU_HEAD, folder, monkeypatch, config) == ([], [])
+
+
+def test_a_node_that_does_not_answer_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Cluster(tuple(replace(one, report=None, build=None) for one in ONE_GPU.nodes))
+    folder = checkpoint(tmp_path, QWEN_7B)
+    assert required(silent, folder, monkeypatch) == ([], [])
 
 
 def test_a_cluster_without_gpus_does_not_run_the_cuda_build(

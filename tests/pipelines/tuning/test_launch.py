@@ -98,6 +98,31 @@ def test_a_killed_training_is_resumed_and_leaves_no_process(start: Path, tmp_pat
     assert '"done": 0' not in first
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+def test_a_worker_waits_for_its_gpus_memory_before_it_touches_the_gpu(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.tuning.worker import run_worker
+
+    # The engine holds the memory when it is first looked at, and has left at the third look.
+    looks = tmp_path / "looks"
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\n"
+        f'case "$1" in *gpu=*) echo look >> {looks};; *) exit 0;; esac\n'
+        f"if [ $(wc -l < {looks}) -ge 3 ]; then free=23000; else free=900; fi\n"
+        'echo "0, GPU-a, NVIDIA L4, 23034, $free, 8.9, 580.65.06"\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    job = write_job(tmp_path / "job", start)
+    with pytest.raises((RuntimeError, AssertionError), match=r"(?i)nvidia|cuda"):
+        run_worker(job, "cuda:0")  # There is no such GPU: what comes after the wait fails in torch.
+    assert len(looks.read_text().splitlines()) == 3
+
+
 def _processes_naming(text: str) -> list[str]:
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
