@@ -34,12 +34,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOAT32_BOUND = 1e-4
 """Largest difference of a step's mean loss per token in float32: the order of summation alone."""
 BFLOAT16_BOUND = 0.02
-"""The same in bfloat16, as a share of the loss. bfloat16 keeps 8 bits of a product's factors, a
-relative error of up to 2**-9 each; the CPU's own bfloat16 losses are within 0.5 % of its float32
-ones on these rows."""
-STEPS = ImproveConfig(learning_rate=1e-3, batch_size=8, max_epochs=2, patience=2)
+"""Largest difference from the CPU's loss of the same step in bfloat16, as a share of it. Two ways of
+passing and attending differ by at most 0.9 % on a CPU."""
+ROUNDING_BOUND = 0.005
+"""Largest difference of the first step's loss in bfloat16 from float32's, as a share of it. Only the
+first step's: products in bfloat16 see a copy of the weights, which does not show updates that are
+smaller than its resolution, so later losses differ by up to a third at this learning rate."""
+STEPS = ImproveConfig(learning_rate=1e-4, batch_size=8, max_epochs=2, patience=2)
 FLOAT32 = TrainingConfig(dtype="float32", rows_per_pass=3)
 BFLOAT16 = TrainingConfig(dtype="bfloat16", rows_per_pass=3)
+IN_ONE_PASS = TrainingConfig(dtype="bfloat16", rows_per_pass=8)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,7 +130,7 @@ def test_the_loss_of_every_step_in_float32_is_the_cpus(
     assert_float32_losses_are_the_cpus(device, start, tmp_path)
 
 
-def test_the_loss_of_every_step_in_bfloat16_is_near_the_cpus_in_float32(
+def test_the_loss_of_every_step_in_bfloat16_is_near_the_cpus(
     device: str, start: Path, tmp_path: Path
 ) -> None:
     assert_bfloat16_losses_are_near_the_cpus(device, start, tmp_path)
@@ -150,12 +154,15 @@ def assert_float32_losses_are_the_cpus(device: str, checkpoint: Path, folder: Pa
 
 def assert_bfloat16_losses_are_near_the_cpus(device: str, checkpoint: Path, folder: Path) -> None:
     exact = write_job(folder / "exact", checkpoint, improve=STEPS, training=FLOAT32)
-    rounded = write_job(folder / "rounded", checkpoint, improve=STEPS, training=BFLOAT16)
-    result = train_on(device, rounded)
+    here = write_job(folder / "here", checkpoint, improve=STEPS, training=BFLOAT16)
+    there = write_job(folder / "there", checkpoint, improve=STEPS, training=IN_ONE_PASS)
+    result = train_on(device, there)
     assert result.dtype == "bfloat16"
-    expected, found = step_losses(train_on("cpu", exact)), step_losses(result)
+    expected, found = step_losses(train_on("cpu", here)), step_losses(result)
     assert found == pytest.approx(expected, rel=BFLOAT16_BOUND)
-    assert found != expected, "nothing was computed in bfloat16"
+    in_float32 = step_losses(train_on("cpu", exact))
+    assert found[0] == pytest.approx(in_float32[0], rel=ROUNDING_BOUND)
+    assert found[0] != in_float32[0], "nothing was computed in bfloat16"
 
 
 def test_greedy_solutions_on_d_val_are_the_cpus(device: str, start: Path) -> None:
