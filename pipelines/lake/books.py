@@ -143,6 +143,11 @@ class Books:
         if stored is None:
             self._append(RUNS, 0, [row], (app_id, 1))
             return
+        if stored.config_hash() != self._config.config_hash():
+            # From here on no earlier start commits problems: either they are there, or the
+            # configuration may be another one.
+            assert self._fence is not None, "the run was not taken"
+            raise_fence(self._writer(PROBLEMS, 0), self._fence)
         self.refuse_another_config()
         if stored.decisive() == self._config.decisive():
             return

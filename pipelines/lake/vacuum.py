@@ -71,7 +71,12 @@ def _data_files(location: Location, table: str, before: datetime) -> Iterator[Or
     """The table's old enough files, all that its log may name."""
     for file, path in _files(location, table):
         run = _RUN.search(path)
-        if path.startswith("_delta_log/") or run is None or file.mtime is None or file.mtime > before:
+        if (
+            path.startswith("_delta_log/")
+            or run is None
+            or file.mtime is None
+            or file.mtime > before
+        ):
             continue
         yield Orphan(table, path, unquote(run[1]), file.size)
 
