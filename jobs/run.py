@@ -12,7 +12,7 @@ from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
-from pipelines.errors import TakenOver, first_line
+from pipelines.errors import HeldByAnother, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -143,7 +143,7 @@ def _closing(follower: RunListener) -> Iterator[None]:
     """Close the tracker's run if this start fails or is interrupted."""
     try:
         yield
-    except TakenOver:
+    except HeldByAnother:
         raise  # it is another start's now
     except KeyboardInterrupt:
         follower.stop(Ending.INTERRUPTED, "interrupted; the same command goes on")

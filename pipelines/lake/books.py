@@ -76,7 +76,8 @@ class Books:
         self._fence = fence
         self._write_run(mlflow_run_id)
         self.refuse_another_config()  # as it stands in the lake now, whoever recorded it
-        raise_fence(self._writer(STAGES, 0), fence)
+        for table in (STAGES, CHECKS):
+            raise_fence(self._writer(table, 0), fence)
 
     def seals(self) -> dict[tuple[int, str], Seal]:
         """The newest seal of each (iteration, stage) of the run."""

@@ -346,10 +346,11 @@ class Lake:
             "run": self.config.name,
             "iteration": attempt.iteration,
             "stage": attempt.stage.name,
+            "attempt": attempt.number,
         }
 
     def _recall(self, attempt: _Attempt) -> None:
-        """Go on from what the stage's last commit, by an earlier start, took and was made with."""
+        """Go on from what the attempt's last commit, by an earlier start, took and was made with."""
         message = newest_message(attempt.writer, self._key_of_message(attempt))
         attempt.earlier_seconds = float(message.get("seconds", 0.0))
         attempt.context.measures.update(message.get("measures", {}))
