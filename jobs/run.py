@@ -62,8 +62,10 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
     needs_spark = any(step.stage.engine is Engine.SPARK for step in steps)
     with _open_run(config) as opened, opened.started(spark=needs_spark):
         run_steps(opened.lake, steps)
-        ending = Ending.HAS_MORE_STAGES
-        opened.follower.stop(ending, f"stages {names} are done; others may be to come")
+        if opened.is_sealed:
+            opened.follower.stop(Ending.COMPLETE, "complete; `restem run` writes its report")
+        else:
+            opened.follower.stop(Ending.HAS_MORE_STAGES, f"{names} done; other stages are to come")
 
 
 @dataclass(frozen=True)
