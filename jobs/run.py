@@ -12,7 +12,7 @@ from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
-from pipelines.errors import TakenOver, first_line
+from pipelines.errors import HeldByAnother, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -72,8 +72,10 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
         opened.started(steps, SourceRows(opened.config), spark=needs_spark),
     ):
         run_steps(opened.lake, steps)
-        ending = Ending.HAS_MORE_STAGES
-        opened.follower.stop(ending, f"stages {names} are done; others may be to come")
+        if opened.is_sealed:
+            opened.follower.stop(Ending.COMPLETE, "complete; `restem run` writes its report")
+        else:
+            opened.follower.stop(Ending.HAS_MORE_STAGES, f"{names} done; other stages are to come")
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _closing(follower: RunListener) -> Iterator[None]:
     """Close the tracker's run if this start fails or is interrupted."""
     try:
         yield
-    except TakenOver:
+    except HeldByAnother:
         raise  # it is another start's now
     except KeyboardInterrupt:
         follower.stop(Ending.INTERRUPTED, "interrupted; the same command goes on")

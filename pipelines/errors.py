@@ -33,8 +33,8 @@ class LakeError(RestEMError):
     """The lake cannot take or give what was asked: another version, another config, a lock."""
 
 
-class TakenOver(LakeError):
-    """Another start of the run works on it now, since this one was taken for dead."""
+class HeldByAnother(LakeError):
+    """Another start of the run works on it: this one came later, or was taken for dead."""
 
 
 class ExpectationsFailed(RestEMError):

@@ -19,7 +19,7 @@ STAGES = Table(
         Column("version", ColumnType.LONG, "its Delta version when sealed", minimum=0),
         Column("inputs", ColumnType.STRING, "tables read with their versions, JSON"),
         Column("rows", ColumnType.LONG, "number of rows of this run and iteration", minimum=0),
-        Column("seconds", ColumnType.DOUBLE, "wall time, all attempts at the stage", minimum=0),
+        Column("seconds", ColumnType.DOUBLE, "wall time of the attempt, all starts", minimum=0),
         Column("measures", ColumnType.STRING, "figures that the stage reports, JSON"),
         Column("covers", ColumnType.STRING, "suites and E-steps that it has rows for, JSON"),
         Column("settings", ColumnType.STRING, "resolved settings that it was made with, JSON"),

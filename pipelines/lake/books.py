@@ -75,7 +75,8 @@ class Books:
         self._fence = fence
         self._write_run(mlflow_run_id)
         self.refuse_another_config()  # as it stands in the lake now, whoever recorded it
-        raise_fence(self._writer(STAGES, 0), fence)
+        for table in (STAGES, CHECKS):
+            raise_fence(self._writer(table, 0), fence)
 
     def seals(self) -> dict[tuple[int, str], Seal]:
         """The newest seal of each (iteration, stage) of the run."""
@@ -142,6 +143,11 @@ class Books:
         if stored is None:
             self._append(RUNS, 0, [row], (app_id, 1))
             return
+        if stored.config_hash() != self._config.config_hash():
+            # From here on no earlier start commits problems: either they are there, or the
+            # configuration may be another one.
+            assert self._fence is not None, "the run was not taken"
+            raise_fence(self._writer(PROBLEMS, 0), self._fence)
         self.refuse_another_config()
         if stored.decisive() == self._config.decisive():
             return

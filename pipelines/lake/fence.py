@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.errors import TakenOver
+from pipelines.errors import HeldByAnother
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -41,11 +41,11 @@ class Fence:
             table: at the version that a commit is prepared from.
 
         Raises:
-            TakenOver: one has.
+            HeldByAnother: one has.
         """
         newest = table.transaction_version(self.app_id) or 0
         if newest > self.start:
-            raise TakenOver(
+            raise HeldByAnother(
                 f"run {self.run_id!r} was taken over by another start (start {newest}; this one is "
                 f"{self.start}), since this one seemed to be dead; what this one had not committed "
                 "is made by the other: let it finish"

@@ -206,8 +206,7 @@ class Lake:
         attempt = self._attempt(stage, iteration, inputs, (app_id, 0), 0)
         writer = attempt.writer
         rows = _by_key(table, writer.complete(stage.function(attempt.context, *inputs)))
-        # From this version on no earlier start changes the slice.
-        snapshot = self._snapshot(table, iteration, raise_fence(writer, self._lease.fence))
+        snapshot = self.latest_snapshot(table, iteration)
         number = committed_transaction(writer, app_id)
         there = _by_key(table, snapshot.arrow(where=where))
         changes = number == 0 or not there.select(rows.column_names).cast(rows.schema).equals(rows)
@@ -217,6 +216,11 @@ class Lake:
             message = self._message(attempt)
             transaction = (app_id, number)
             done = replace_slice(writer, rows, where, transaction, message, self._lease.fence)
+            if not done.is_new:
+                raise LakeError(
+                    f"{table.name}: an earlier start changed the same rows meanwhile; start this "
+                    "command again"
+                )
             self._record_checks(attempt, checked, done.version)
             snapshot = self._snapshot(table, iteration, done.version)
         # Repeated or not: a kill between the commit and its seal is made good here.
@@ -342,10 +346,11 @@ class Lake:
             "run": self.config.name,
             "iteration": attempt.iteration,
             "stage": attempt.stage.name,
+            "attempt": attempt.number,
         }
 
     def _recall(self, attempt: _Attempt) -> None:
-        """Go on from what the stage's last commit, by an earlier start, took and was made with."""
+        """Go on from what the attempt's last commit, by an earlier start, took and was made with."""
         message = newest_message(attempt.writer, self._key_of_message(attempt))
         attempt.earlier_seconds = float(message.get("seconds", 0.0))
         attempt.context.measures.update(message.get("measures", {}))

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalake.exceptions import CommitFailedError
 
-from pipelines.errors import LakeError
+from pipelines.errors import HeldByAnother, LakeError
 from pipelines.lake.commit import add_files
 from pipelines.lake.fence import Fence, starts_of
 from pipelines.lake.files import PartitionWriter
@@ -114,7 +114,7 @@ class Lease:
         """Return once no other start has the run; nothing is written.
 
         Raises:
-            LakeError: a start that is alive has it.
+            HeldByAnother: a start that is alive has it.
         """
         holder = self._holder(self._open())
         if holder is not None and self._fence is None:
@@ -134,7 +134,7 @@ class Lease:
         """Take the run's next number, and begin the heartbeat.
 
         Raises:
-            LakeError: a start that is alive has the run.
+            HeldByAnother: a start that is alive has the run.
         """
         heart = _Heart(self._location, self._run_id)
         heart.beat()
@@ -186,7 +186,7 @@ class Lease:
         """Return once a holder has ended, or is taken for dead.
 
         Raises:
-            LakeError: it is alive.
+            HeldByAnother: it is alive.
         """
         first = self._beat(holder)
         if (first is not None and first.released) or self._dead == (holder.id, first):
@@ -212,8 +212,8 @@ class Lease:
                 raise self._refusal(holder)
         self._dead = (holder.id, first)
 
-    def _refusal(self, holder: _Holder) -> LakeError:
-        return LakeError(
+    def _refusal(self, holder: _Holder) -> HeldByAnother:
+        return HeldByAnother(
             f"run {self._run_id!r} is being worked on by process {holder.process}; wait for it to "
             "end, or choose another name with --name"
         )

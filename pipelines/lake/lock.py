@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.errors import LakeError
+from pipelines.errors import HeldByAnother
 from pipelines.lake.location import Location
 
 
@@ -22,7 +22,7 @@ def run_lock(location: Location, run_id: str) -> Iterator[bool]:
         Whether the lock is held: no process of this machine's kernel works on the run.
 
     Raises:
-        LakeError: another process holds it.
+        HeldByAnother: another process holds it.
     """
     if not location.is_local:
         yield False
@@ -36,7 +36,7 @@ def run_lock(location: Location, run_id: str) -> Iterator[bool]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise LakeError(
+            raise HeldByAnother(
                 f"run {run_id!r} is being worked on by process {holder}; wait for it to end, or "
                 "choose another name with --name"
             ) from None

@@ -14,11 +14,11 @@ _LOOK_BACK = (20, 200, None)
 
 
 def newest_message(writer: PartitionWriter, key: Mapping[str, object]) -> dict[str, Any]:
-    """The message of the newest commit of a stage; empty if there is none.
+    """The message of the newest commit of a stage's attempt; empty if there is none.
 
     Args:
         writer: of the stage's partition.
-        key: fields that the message must have: run, iteration, stage.
+        key: fields that the message must have: run, iteration, stage, attempt.
     """
     table = writer.location.open_table(writer.table.name)
     for limit in _LOOK_BACK:

@@ -58,8 +58,9 @@ class SourceTable(NamedTuple):
 
 
 class Ending(StrEnum):
-    """How a start of a run ended that did not complete it, in MLflow's words."""
+    """How a start of a run ended that wrote no report, in MLflow's words."""
 
+    COMPLETE = "FINISHED"
     FAILED = "FAILED"
     INTERRUPTED = "KILLED"
     HAS_MORE_STAGES = "SCHEDULED"

@@ -18,9 +18,9 @@ from pipelines.lake.lease import Lease
 from pipelines.lake.location import Location
 from pipelines.lake.tables import create_tables
 from pipelines.runtime.process import Process, this_process
-from schemas import SAMPLES
+from schemas import PROBLEMS, SAMPLES
 from tests.factories import arrow
-from tests.pipelines.lake.test_materialize import config
+from tests.pipelines.lake.test_materialize import config, problems
 
 
 @pytest.fixture
@@ -154,8 +154,26 @@ def test_a_name_that_was_pinned_meanwhile_is_compared_again(
     second = Books(location, config(tmp_path, seed=7), "1")
     second.refuse_another_config()  # nothing is pinned yet
     first.pin(None, Fence("r", 1))
+    writer = PartitionWriter(PROBLEMS, location, "r", 0)
+    files = [writer.write(problems("a"))]
+    commit(writer, files, "overwrite", ("restem/r/0/ingest", 1), {}, Fence("r", 1))
     with pytest.raises(LakeError, match="seed: 0 -> 7"):
         second.pin(None, Fence("r", 2))
+
+
+def test_a_start_whose_name_was_given_another_configuration_commits_no_problems(
+    location: Location, tmp_path: Path
+) -> None:
+    first = Books(location, config(tmp_path), "1")
+    first.pin(None, Fence("r", 1))
+    second = Books(location, config(tmp_path, seed=7), "1")
+    second.pin(None, Fence("r", 2))  # the run has no rows: nothing holds it to the first seed
+    writer = PartitionWriter(PROBLEMS, location, "r", 0)
+    files = [writer.write(problems("a"))]
+    with pytest.raises(LakeError, match="was taken over by another start"):
+        commit(writer, files, "overwrite", ("restem/r/0/ingest", 1), {}, Fence("r", 1))
+    with pytest.raises(LakeError, match="was taken over by another start"):
+        first.pin(None, Fence("r", 1))
 
 
 def test_a_process_is_told_from_the_next_one_with_its_id() -> None:

@@ -334,6 +334,16 @@ def test_a_run_whose_problems_were_refused_is_held_to_nothing(tmp_path: Path) ->
         pass
 
 
+def test_an_attempt_that_adds_rows_counts_its_own_seconds_and_measures(tmp_path: Path) -> None:
+    with opened(tmp_path) as lake:
+        lake.materialize(counting(["s0", "s1"], slow=0.3), 0)
+    with opened(tmp_path) as lake:
+        lake.materialize(replace(counting(["s0", "s1", "s2"]), covers=("more",)), 0)
+        seal = lake._seals[0, "generate"]
+    assert seal.measures == {"tokens": 10}
+    assert seal.seconds < 0.6
+
+
 def formatted(wanted: list[str], dtype: str) -> StreamStage:
     """As `one_file_a_sample`, by an engine with a number format."""
     inner = one_file_a_sample([], wanted)
