@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from jobs.machine.places import require_writable
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
@@ -90,6 +91,7 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
     Raises:
         RestEMError: the run would be refused.
     """
+    require_writable(config)
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
     refuse_another_version(location)

@@ -19,13 +19,18 @@ def run_lock(location: Location, run_id: str) -> Iterator[None]:
     each commit's transaction, and the loser stops with an error; nothing is committed twice.
 
     Raises:
-        LakeError: another process holds it.
+        LakeError: another process holds it, or the lake's folder has no such locks.
     """
     if not location.is_local:
         yield
         return
     folder = location.folder / "_locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LakeError(
+            f"lake.uri: cannot write {folder} ({error.strerror}); choose another folder"
+        ) from None
     path = folder / f"{run_id}.lock"
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -36,6 +41,11 @@ def run_lock(location: Location, run_id: str) -> Iterator[None]:
             raise LakeError(
                 f"run {run_id!r} is being worked on by process {holder}; wait for it to end, or "
                 "choose another name with --name"
+            ) from None
+        except OSError as error:
+            raise LakeError(
+                f"lake.uri: {location.folder} is on a mount without file locks ({error.strerror}); "
+                "put the lake on another mount, or in an object store"
             ) from None
         file.seek(0)
         file.truncate()
