@@ -5,6 +5,7 @@ Each command parses, imports what it needs, and calls one function: `--help` ans
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from enum import StrEnum
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from pipelines.lake.reader import LakeReader
 
 _INTERRUPTED = 130
+_PLACES = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""What can be wrong with a file or folder that the user named."""
 _BROKEN_PIPE = 141
 
 
@@ -44,6 +55,12 @@ class CommandGroup(TyperGroup):
             # The pipe is closed; what is still buffered must not raise again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_BROKEN_PIPE) from None
+        except OSError as error:
+            # A folder that cannot be read or written; anything else is a bug, and shows itself.
+            if error.filename is None or error.errno not in _PLACES:
+                raise
+            _print_error(f"cannot use {error.filename}: {error.strerror}; choose another place")
+            raise typer.Exit(ConfigError.exit_code) from None
         return result
 
 

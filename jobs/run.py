@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from jobs.machine.places import naming_full_disks, require_writable
 from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
@@ -72,10 +73,10 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
         opened.started(steps, SourceRows(opened.config), spark=needs_spark),
     ):
         run_steps(opened.lake, steps)
-        if opened.is_sealed:
-            opened.follower.stop(Ending.COMPLETE, "complete; `restem run` writes its report")
-        else:
+        if opened.pending:
             opened.follower.stop(Ending.HAS_MORE_STAGES, f"{names} done; other stages are to come")
+        else:
+            opened.follower.stop(Ending.COMPLETE, "complete; `restem run` writes its report")
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ class _OpenRun:
 @contextmanager
 def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
     progress = for_terminal()
+    require_writable(config)
     config = pinned_to_contents(config)
     with ExitStack() as stack:
+        stack.enter_context(naming_full_disks(config))
         stack.enter_context(engines_to_log(config.folder / "logs"))
         sessions = stack.enter_context(Sessions(config))
         gate = ExpectationGate(config)

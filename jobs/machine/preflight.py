@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from jobs.machine.accelerators import require_accelerators
+from jobs.machine.places import require_writable
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
@@ -100,6 +101,7 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
     Raises:
         RestEMError: the run would be refused.
     """
+    require_writable(config)
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
     refuse_another_version(location)

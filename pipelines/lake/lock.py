@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.errors import HeldByAnother
+from pipelines.errors import HeldByAnother, LakeError
 from pipelines.lake.location import Location
 
 
@@ -23,12 +23,18 @@ def run_lock(location: Location, run_id: str) -> Iterator[bool]:
 
     Raises:
         HeldByAnother: another process holds it.
+        LakeError: the folder cannot be written.
     """
     if not location.is_local:
         yield False
         return
     folder = location.folder / "_locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LakeError(
+            f"lake.uri: cannot write {folder} ({error.strerror}); choose another folder"
+        ) from None
     path = folder / f"{run_id}.lock"
     with path.open("a+", encoding="utf-8") as file:
         try:

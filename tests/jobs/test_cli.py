@@ -318,7 +318,7 @@ def test_explain_says_which_other_runs_have_the_sample(tmp_path: Path) -> None:
     lake = write_lake(tmp_path)
     for table in ("samples", "prompts"):
         rows = DeltaTable(lake / table).to_pyarrow_table()
-        mine = rows.filter(pc.equal(rows["run_id"], pa.scalar("first")))
+        mine = rows.filter(pc.field("run_id") == "first")
         copy = mine.set_column(
             mine.column_names.index("run_id"), "run_id", pa.array(["third"] * mine.num_rows)
         )

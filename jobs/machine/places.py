@@ -1,0 +1,72 @@
+"""The folders that a run writes to: whether it can, and which of them is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.config import RunConfig
+from pipelines.errors import ConfigError, MachineError
+from pipelines.lake.location import Location
+
+_FULL = ("No space left on device", "Disk quota exceeded")
+_NEARLY_FULL_MIB = 64
+
+
+def require_writable(config: RunConfig) -> None:
+    """Require that the run's folder and a lake in a folder can be written; nothing is made.
+
+    Raises:
+        ConfigError: one of them cannot.
+    """
+    for setting, folder in _folders(config).items():
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise ConfigError(
+                f"{setting}: must be a folder, and {there} is a file, got {str(folder)!r}; choose "
+                "another folder"
+            )
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{setting}: cannot write below {there} (read-only, or not permitted), got "
+                f"{str(folder)!r}; choose another folder"
+            )
+
+
+@contextmanager
+def naming_full_disks(config: RunConfig) -> Iterator[None]:
+    """Turn the errors of a full disk, which engines report in many ways, into one that names it.
+
+    Raises:
+        MachineError: a disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        full_codes = (errno.ENOSPC, errno.EDQUOT)
+        is_full = isinstance(error, OSError) and error.errno in full_codes
+        if not is_full and not any(text in str(error) for text in _FULL):
+            raise
+        places = _folders(config) | {"temporary files": Path(tempfile.gettempdir())}
+        free = {name: _free_mib(folder) for name, folder in places.items()}
+        shown = [name for name in places if free[name] < _NEARLY_FULL_MIB] or list(places)
+        listed = ", ".join(f"{name} {places[name]} ({free[name]:,} MiB free)" for name in shown)
+        raise MachineError(
+            f"a disk is full: {listed}; free some space there, and the same command goes on"
+        ) from None
+
+
+def _folders(config: RunConfig) -> dict[str, Path]:
+    location = Location.of(config.lake)
+    own = {"output": config.folder.expanduser().absolute()}
+    return own | ({"lake.uri": location.folder} if location.is_local else {})
+
+
+def _free_mib(folder: Path) -> int:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free // 2**20
