@@ -38,6 +38,7 @@ _VALUES: dict[str, Any] = {
     "stop": ["\n\n"],
     "index": 0,
     "finish_reason": "stop",
+    "stop_string": "\n\n",
     "num_tokens": 7,
     "num_prompt_tokens": 20,
     "log_probability": -3.5,

@@ -36,7 +36,8 @@ SAMPLE_VERDICTS = View(
     """
     SELECT s.run_id, s.iteration, s.sample_id, s.problem_id, s.purpose, s.decoding, s.index,
            r.verdict, r.reward, r.extracted, p.reference, p.question, s.solution,
-           s.finish_reason, s.num_tokens, s.log_probability, s.temperature, s.top_k, s.top_p,
+           s.finish_reason, s.stop_string, s.num_tokens, s.log_probability, s.temperature,
+           s.top_k, s.top_p,
            s.max_tokens, s.seed, s.policy_id, s.prompt_id, r.verifier, r.verifier_version,
            r.milliseconds, p.dataset, p.split, s.created_at
     FROM all_samples s
@@ -56,7 +57,7 @@ TRAINING_ROWS = View(
            r.verifier_version, c.reason AS selection_rule, c.rank AS selection_rank, t.policy_id,
            f.checkpoint_uri, f.started_from, n.policy_id AS trained_policy_id, s.seed, s.index,
            s.decoding, s.temperature, s.top_k, s.top_p, s.max_tokens, s.num_tokens,
-           s.log_probability, s.finish_reason, s.prompt_id, p.dataset,
+           s.log_probability, s.finish_reason, s.stop_string, s.prompt_id, p.dataset,
            s.created_at AS sampled_at, t.prompt
     FROM all_training_set t
     LEFT JOIN all_samples s

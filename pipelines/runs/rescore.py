@@ -186,7 +186,11 @@ class Rescorer:
         session = self.context.engines.spark()
         scored = session.createDataFrame(verdicts.select(["sample_id", "reward", "verdict"]))
         selected = select_samples(
-            samples.spark(session), scored, self.config.curate, self.config.seed
+            samples.spark(session),
+            scored,
+            self.config.curate,
+            self.config.seed,
+            self.config.model.max_model_len,
         )
         kept = selected.where("kept").orderBy("sample_id")
         rows: list[Row] = kept.select("sample_id", "problem_id", "reward").toArrow().to_pylist()
