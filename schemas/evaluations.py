@@ -1,4 +1,7 @@
-"""One row per (policy, suite, metric): its value with a bootstrap interval over problems."""
+"""One row per (policy, suite, metric): its value with an interval over problems.
+
+The interval is the bootstrap's, or Wilson's where a share is the same on all problems (0 of n, n of n).
+"""
 
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 
@@ -19,8 +22,8 @@ EVALUATIONS = Table(
         Column(
             "value", ColumnType.DOUBLE, "the metric, averaged over problems (graded_points: summed)"
         ),
-        Column("ci_low", ColumnType.DOUBLE, "2.5th percentile of the bootstrap"),
-        Column("ci_high", ColumnType.DOUBLE, "97.5th percentile of the bootstrap"),
+        Column("ci_low", ColumnType.DOUBLE, "lower end of the 95 % interval"),
+        Column("ci_high", ColumnType.DOUBLE, "upper end of the 95 % interval"),
         Column("n", ColumnType.LONG, "number of problems averaged over", minimum=1),
     ),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
 from pipelines.rewards.answers.brackets import boxes
 from pipelines.rewards.answers.echo import is_echo
-from pipelines.rewards.answers.equality import clean, decide
+from pipelines.rewards.answers.equality import answer_key, clean, decide
 from pipelines.rewards.answers.extraction import MATH_FORMS, Cut, boxed, extract, hash_mark
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
@@ -99,6 +99,14 @@ class MathAnswer:
         if not is_echo(verdict.extracted, reference_answer(reference), question):
             return verdict
         return Verdict(0.0, WRONG, verdict.extracted)
+
+    def answer_key(self, answer: str) -> Hashable:
+        """A key that only equal answers share: see pipelines/rewards/votes.py."""
+        return answer_key(answer)
+
+    def same_answer(self, first: str, second: str) -> bool:
+        """Whether each of two answers would be correct if the other were the reference."""
+        return decide(first, second) is True and decide(second, first) is True
 
     def warm_up(self) -> None:
         """Load what `score_symbolically` needs."""

@@ -9,16 +9,23 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import EvaluationConfig, RunConfig
-from pipelines.config.suites import suites_of
-from pipelines.metrics.bootstrap import Estimate, Floats, bootstrap_means, estimate, interval
+from pipelines.config import EvaluationConfig, RewardConfig, RunConfig
+from pipelines.config.suites import rewards_by_suite, suites_of
+from pipelines.metrics.bootstrap import (
+    Estimate,
+    Floats,
+    SampleMeans,
+    difference,
+    mean_of,
+    sample_means,
+)
 from pipelines.metrics.pass_at_k import AnswerVotes, maj_at_k, pass_at_k
+from pipelines.rewards.votes import Answer, Equality, equality_of, merged
 from pipelines.stage import SparkStage, StageContext
 from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from schemas.problems import TEST, TRAIN
@@ -28,8 +35,25 @@ from schemas.rewards import CORRECT
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Metrics = dict[str, Floats]
-"""Metric -> its value on each problem of a suite."""
+LONGEST_ANSWER = 200
+"""Characters of an answer that are read to compare it; a longer one votes by its hash."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's value on each problem of a suite."""
+
+    values: Floats
+    is_share: bool = True
+    """Whether the values are shares, from 0 to 1."""
+
+    def sampled(self, num_bootstrap: int, seed: tuple[int, int]) -> SampleMeans:
+        """Its mean over problems, with an interval."""
+        return sample_means(self.values, num_bootstrap, seed, share=self.is_share)
+
+
+Metrics = dict[str, Metric]
+"""Metric's name -> its values."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,17 @@ class Tally:
     num_correct: Floats
     reward: Floats
     """Mean reward of the problem's samples."""
+
+    @property
+    def correct(self) -> Metric:
+        """Share of the problem's samples that are correct."""
+        return Metric(self.num_correct / self.num_samples)
+
+    @property
+    def mean_reward(self) -> Metric:
+        """Mean reward of the problem's samples, a share if the reward is 1 or 0."""
+        return Metric(self.reward, is_share=np.allclose(self.reward, self.correct.values))
+
     votes: tuple[tuple[AnswerVotes, ...], ...]
 
     def of(self, problem_ids: Set[str]) -> Tally:
@@ -62,7 +97,7 @@ def evaluate(config: RunConfig) -> SparkStage:
     |---|---|---|
     | greedy_accuracy, greedy_reward | greedy draws | share correct; mean reward |
     | pass_at_k | sampled draws | unbiased chance that one of k is correct |
-    | maj_at_k | sampled draws | unbiased credit of the majority answer of k |
+    | maj_at_k | sampled draws | unbiased credit of the majority answer of k, equal answers being one |
     | mean_reward, solved_share | sampled draws | mean reward; share with a correct draw |
     | train_test_gap (suite train) | both | train pass_at_1 minus test greedy_accuracy |
 
@@ -83,7 +118,9 @@ def evaluate(config: RunConfig) -> SparkStage:
         problems: DataFrame,
         policies: DataFrame,
     ) -> DataFrame:
-        tallies = tallies_of(_per_problem(samples, rewards).toArrow())
+        tallies = tallies_of(
+            _per_problem(samples, rewards).toArrow(), config.reward, rewards_by_suite(config)
+        )
         groups = _groups(problems, config)
         rows = evaluate_tallies(tallies, config.evaluation, config.seed, groups)
         (policy_id,) = policies.select("policy_id").toArrow()["policy_id"].to_pylist()
@@ -118,11 +155,9 @@ def evaluate_tallies(
         rows += _grouped(suite, tallies, by_suite[suite], config, seed)
     for suite in sorted({suite for suite, _ in tallies} - by_suite.keys()):
         # One seed per suite, so that metrics of the same problems are resampled alike.
-        measure = partial(
-            estimate, num_bootstrap=config.num_bootstrap, seed=(seed, zlib.crc32(suite.encode()))
-        )
-        for name, values in _suite_metrics(suite, tallies, config.k).items():
-            rows.append(_row(suite, name, measure(values)))
+        key = (seed, zlib.crc32(suite.encode()))
+        for name, metric in _suite_metrics(suite, tallies, config.k).items():
+            rows.append(_row(suite, name, metric.sampled(config.num_bootstrap, key).estimate))
     gap = _train_test_gap(tallies, config.num_bootstrap, seed)
     if gap is not None:
         rows.append(_row(TRAIN, "train_test_gap", gap))
@@ -144,23 +179,15 @@ def _grouped(
         if name == suite
     }
     rows: list[dict[str, Any]] = []
-    draws: dict[str, list[tuple[Estimate, Floats]]] = {}
+    by_metric: dict[str, list[SampleMeans]] = {}
     for part in sorted({part for part, _ in parts}):
         key = (seed, zlib.crc32(part.encode()))
-        for name, values in _suite_metrics(part, parts, config.k).items():
+        for name, metric in _suite_metrics(part, parts, config.k).items():
             # Groups have different problems, so they are resampled independently.
-            means = bootstrap_means(values, config.num_bootstrap, key)
-            low, high = interval(means)
-            found = Estimate(float(values.mean()), float(low), float(high), len(values))
-            rows.append(_row(part, name, found))
-            draws.setdefault(name, []).append((found, means))
-    return rows + [_row(suite, name, _mean_over(several)) for name, several in draws.items()]
-
-
-def _mean_over(groups: list[tuple[Estimate, Floats]]) -> Estimate:
-    low, high = interval(np.mean([means for _, means in groups], axis=0))
-    value = float(np.mean([found.value for found, _ in groups]))
-    return Estimate(value, float(low), float(high), sum(found.n for found, _ in groups))
+            found = metric.sampled(config.num_bootstrap, key)
+            rows.append(_row(part, name, found.estimate))
+            by_metric.setdefault(name, []).append(found)
+    return rows + [_row(suite, name, mean_of(several)) for name, several in by_metric.items()]
 
 
 def _groups(problems: DataFrame, config: RunConfig) -> Groups:
@@ -176,17 +203,28 @@ def _groups(problems: DataFrame, config: RunConfig) -> Groups:
     return found
 
 
-def tallies_of(table: pa.Table) -> dict[tuple[str, str], Tally]:
-    """The tallies in the rows of `_per_problem`, by (suite, decoding)."""
+def tallies_of(
+    table: pa.Table, reward: RewardConfig, own: Mapping[str, RewardConfig]
+) -> dict[tuple[str, str], Tally]:
+    """The tallies in the rows of `_per_problem`, by (suite, decoding).
+
+    Args:
+        table: the rows.
+        reward: the run's reward, whose equality tells which answers are one vote.
+        own: suite -> its reward.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         groups.setdefault((row["purpose"], row["decoding"]), []).append(row)
     return {
-        key: _tally(sorted(rows, key=lambda row: row["problem_id"])) for key, rows in groups.items()
+        (suite, decoding): _tally(
+            sorted(rows, key=lambda row: row["problem_id"]), equality_of(own.get(suite, reward))
+        )
+        for (suite, decoding), rows in groups.items()
     }
 
 
-def _tally(rows: list[dict[str, Any]]) -> Tally:
+def _tally(rows: list[dict[str, Any]], equality: Equality | None) -> Tally:
     def column(name: str) -> Floats:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
@@ -195,13 +233,15 @@ def _tally(rows: list[dict[str, Any]]) -> Tally:
         column("num_samples"),
         column("num_correct"),
         column("reward"),
-        tuple(
-            tuple(
-                AnswerVotes(vote["votes"], vote["correct"] / vote["votes"])
-                for vote in row["answers"]
-            )
-            for row in rows
-        ),
+        tuple(_votes(row["answers"], equality) for row in rows),
+    )
+
+
+def _votes(answers: list[dict[str, Any]], equality: Equality | None) -> tuple[AnswerVotes, ...]:
+    found = [Answer(row["answer"], row["votes"], row["correct"]) for row in answers]
+    return tuple(
+        AnswerVotes(answer.votes, answer.correct / answer.votes)
+        for answer in merged(found, equality)
     )
 
 
@@ -210,12 +250,15 @@ def _per_problem(samples: DataFrame, rewards: DataFrame) -> DataFrame:
     from pyspark.sql import functions as f
 
     problem = ("purpose", "decoding", "problem_id")
+    # A blank answer is no answer: it does not vote.
+    answer = f.expr("nullif(trim(extracted), '')")
     judged = rewards.select(
         "sample_id",
         "reward",
         (f.col("verdict") == CORRECT).alias("correct"),
-        # A blank answer is no answer: it does not vote.
-        f.expr("nullif(trim(extracted), '')").alias("answer"),
+        f.when(f.length(answer) > LONGEST_ANSWER, f.sha2(answer, 256))
+        .otherwise(answer)
+        .alias("answer"),
     )
     answers = (
         samples.select("sample_id", *problem)
@@ -227,12 +270,12 @@ def _per_problem(samples: DataFrame, rewards: DataFrame) -> DataFrame:
             f.sum("reward").alias("reward"),
         )
     )
-    vote = f.when(f.col("answer").isNotNull(), f.struct("votes", "correct"))
+    vote = f.when(f.col("answer").isNotNull(), f.struct("answer", "votes", "correct"))
     return answers.groupBy(*problem).agg(
         f.sum("votes").alias("num_samples"),
         f.sum("correct").alias("num_correct"),
         (f.sum("reward") / f.sum("votes")).alias("reward"),
-        f.sort_array(f.collect_list(vote)).alias("answers"),
+        f.collect_list(vote).alias("answers"),
     )
 
 
@@ -242,17 +285,17 @@ def _suite_metrics(
     values: Metrics = {}
     greedy = tallies.get((suite, GREEDY))
     if greedy is not None:
-        values["greedy_accuracy"] = greedy.num_correct / greedy.num_samples
-        values["greedy_reward"] = greedy.reward
+        values["greedy_accuracy"] = greedy.correct
+        values["greedy_reward"] = greedy.mean_reward
     drawn = _drawn(suite, tallies)
     if drawn is not None:
-        values["mean_reward"] = drawn.reward
-        values["solved_share"] = (drawn.num_correct > 0).astype(np.float64)
+        values["mean_reward"] = drawn.mean_reward
+        values["solved_share"] = Metric((drawn.num_correct > 0).astype(np.float64))
         for k in ks:
             # A suite is averaged over all its problems or not at all.
             if k <= drawn.num_samples.min():
-                values[f"pass_at_{k}"] = pass_at_k(drawn.num_samples, drawn.num_correct, k)
-                values[f"maj_at_{k}"] = _majorities(drawn, k)
+                values[f"pass_at_{k}"] = Metric(pass_at_k(drawn.num_samples, drawn.num_correct, k))
+                values[f"maj_at_{k}"] = Metric(_majorities(drawn, k))
     return values
 
 
@@ -275,13 +318,11 @@ def _train_test_gap(
     train, test = _drawn(TRAIN, tallies), tallies.get((TEST, GREEDY))
     if train is None or test is None:
         return None
-    seen, unseen = train.num_correct / train.num_samples, test.num_correct / test.num_samples
     # Different problems, so the two are resampled independently.
-    draws = bootstrap_means(seen, num_bootstrap, (seed, 0)) - bootstrap_means(
-        unseen, num_bootstrap, (seed, 1)
+    return difference(
+        train.correct.sampled(num_bootstrap, (seed, 0)),
+        test.correct.sampled(num_bootstrap, (seed, 1)),
     )
-    low, high = interval(draws)
-    return Estimate(float(seen.mean() - unseen.mean()), float(low), float(high), len(seen))
 
 
 def _row(suite: str, metric: str, found: Estimate) -> dict[str, Any]:
