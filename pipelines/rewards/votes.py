@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipelines.rewards.resolve import text_reward
+from pipelines.rewards.resolve import answer_reward
 
 if TYPE_CHECKING:
     from pipelines.config import RewardConfig
@@ -44,7 +44,7 @@ class Answer:
 
 def equality_of(config: RewardConfig) -> Equality | None:
     """The equality of a reward's answers; None if only their spelling can be compared."""
-    return text_reward(config)
+    return answer_reward(config)
 
 
 def merged(answers: Sequence[Answer], equality: Equality | None) -> list[Answer]:
