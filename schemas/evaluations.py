@@ -18,7 +18,17 @@ EVALUATIONS = Table(
             ColumnType.STRING,
             "train, validation, test, a transfer suite, or <suite>/<part>",
         ),
-        Column("metric", ColumnType.STRING, "greedy_accuracy, pass_at_1, pass_at_8, maj_at_8, ..."),
+        Column(
+            "metric",
+            ColumnType.STRING,
+            "greedy_accuracy, pass_at_1, pass_at_8, maj_at_8, ...; <verifier>/<metric> by a further "
+            "verifier",
+        ),
+        Column(
+            "verifier",
+            ColumnType.STRING,
+            "the reward whose verdicts the metric is made of; by_hand: marks that people gave",
+        ),
         Column(
             "value", ColumnType.DOUBLE, "the metric, averaged over problems (graded_points: summed)"
         ),

@@ -44,6 +44,7 @@ _VALUES: dict[str, Any] = {
     "log_probability": -3.5,
     "verifier": "math_answer",
     "verifier_version": "1",
+    "role": "reward",
     "reward": 1.0,
     "verdict": "correct",
     "milliseconds": 0.25,

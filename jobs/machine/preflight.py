@@ -5,9 +5,16 @@ Problems are not read here: `ingest`, the first stage, reads all of them before 
 
 from __future__ import annotations
 
+from itertools import chain
+
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig
-from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
+from pipelines.config.suites import (
+    rewards_by_suite,
+    suite_sources,
+    suites_of,
+    verifiers_by_split,
+)
 from pipelines.datasets.locations import expanded
 from pipelines.rewards.resolve import resolve_reward
 from pipelines.tuning.base_model import resolve_base_model
@@ -22,7 +29,8 @@ def preflight(config: RunConfig) -> None:
     Raises:
         RestEMError: one of them cannot be used.
     """
-    for reward in (config.reward, *rewards_by_suite(config).values()):
+    further = chain.from_iterable(verifiers_by_split(config).values())
+    for reward in (config.reward, *rewards_by_suite(config).values(), *further):
         resolve_reward(reward)
     for source in config.problems.sources:
         expanded(source.location, "problems.sources.location")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from pipelines.config.curate import CurateConfig
-from pipelines.config.evaluation import EvaluationConfig
+from pipelines.config.evaluation import EvaluationConfig, refuse_same_verifier
 from pipelines.config.execution import EngineConfig, TrainingConfig
 from pipelines.config.improve import ImproveConfig
 from pipelines.config.model import ModelConfig
@@ -58,6 +58,13 @@ class RunConfig(Section):
                 f"reward.function must be computed, got {BY_HAND!r}: D_i is made from it; "
                 "only a suite may be graded by hand"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_verifiers(self) -> Self:
+        refuse_same_verifier(self.reward, self.evaluation.verifiers)
+        for suite in self.evaluation.suites:
+            refuse_same_verifier(suite.reward or self.reward, suite.verifiers)
         return self
 
     @property

@@ -43,6 +43,7 @@ SAMPLE_VERDICTS = View(
     FROM all_samples s
     LEFT JOIN all_rewards r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_problems p ON p.run_id = s.run_id AND p.problem_id = s.problem_id
     """,
 )
@@ -64,6 +65,7 @@ TRAINING_ROWS = View(
       ON s.run_id = t.run_id AND s.iteration = t.iteration - 1 AND s.sample_id = t.sample_id
     LEFT JOIN rewards_read_by_select r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_selections c
       ON c.run_id = t.run_id AND c.iteration = t.iteration AND c.sample_id = t.sample_id
     LEFT JOIN all_problems p ON p.run_id = t.run_id AND p.problem_id = t.problem_id
@@ -77,7 +79,7 @@ SELECTED_REWARDS = View(
     "selected_rewards",
     "one row per verdict as the training set's selection read it, before any rescoring",
     ("rewards",),
-    "SELECT * FROM rewards_read_by_select",
+    "SELECT * FROM rewards_read_by_select WHERE role = 'reward'",
     rewards_read_by="select",
 )
 
@@ -85,7 +87,7 @@ EVALUATED_REWARDS = View(
     "evaluated_rewards",
     "one row per verdict as the evaluation read it, before any rescoring",
     ("rewards",),
-    "SELECT * FROM rewards_read_by_evaluate",
+    "SELECT * FROM rewards_read_by_evaluate WHERE role = 'reward'",
     rewards_read_by="evaluate",
 )
 
@@ -101,6 +103,7 @@ PROBLEM_RATES = View(
     FROM all_samples s
     LEFT JOIN all_rewards r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_problems p ON p.run_id = s.run_id AND p.problem_id = s.problem_id
     GROUP BY s.run_id, s.iteration, s.problem_id, s.purpose, s.decoding, p.question, p.reference
     """,

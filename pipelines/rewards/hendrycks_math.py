@@ -173,7 +173,7 @@ def _braced_fractions(text: str) -> str:
         elif len(fraction) == 1:
             return text
         else:
-            top, bottom = fraction[:2]
+            top, bottom = fraction[0], fraction[1]
             bottom = bottom if bottom == "{" else f"{{{bottom}}}"
             braced.append(f"{{{top}}}{bottom}{fraction[2:]}")
     return r"\frac".join(braced)

@@ -15,7 +15,7 @@ from expectations.context import Context
 from expectations.question_key import question_key
 from expectations.rule import Found
 from pipelines.config import RunConfig
-from pipelines.config.suites import by_hand, rewards_by_suite
+from pipelines.config.suites import by_hand, rewards_by_suite, verifiers_by_split
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import failing_references
@@ -24,6 +24,7 @@ from pipelines.runtime.hardware import usable_cores
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
 from schemas.problems import TRAIN
+from schemas.rewards import REWARD
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -122,12 +123,19 @@ def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
 
 
 def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     drawn = inputs["samples"].arrow(["sample_id", "purpose"])
     drawn = _without(drawn, "purpose", by_hand(config))
-    judged = _to_arrow(rows, ["sample_id"])
+    judged = _to_arrow(rows, ["sample_id", "role"])
+    own = judged.filter(pc.equal(judged["role"], pa.scalar(REWARD)))
+    further = verifiers_by_split(config)
+    purposes = Counter(drawn["purpose"].to_pylist())
     return Context(
-        expected_rows=drawn.num_rows,
-        samples_without_verdict=_missing(drawn, judged),
+        expected_rows=drawn.num_rows
+        + sum(purposes[name] * len(verifiers) for name, verifiers in further.items()),
+        samples_without_verdict=_missing(drawn, own),
         verdicts_without_sample=_missing(judged, drawn),
         checker_failures=checker_failures(config.reward),
         max_checker_failures=config.reward.max_checker_failures,

@@ -1,93 +1,36 @@
 """Evaluate: the metrics of a policy from its stored samples, each with its interval.
 
-Spark reduces the samples to one row per problem (draws, correct draws, votes); the metrics and the
-bootstrap over problems are computed from those rows on the driver.
+The metrics and the bootstrap over problems are computed on the driver, from the verdicts that
+`tallies.py` has counted per problem.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import EvaluationConfig, RewardConfig, RunConfig
-from pipelines.config.suites import rewards_by_suite, suites_of
-from pipelines.metrics.bootstrap import (
-    Estimate,
-    Floats,
-    SampleMeans,
-    difference,
-    mean_of,
-    sample_means,
-)
-from pipelines.metrics.pass_at_k import AnswerVotes, maj_at_k, pass_at_k
-from pipelines.rewards.votes import Answer, Equality, equality_of, merged
+from pipelines.config import EvaluationConfig, RunConfig
+from pipelines.config.suites import rewards_by_suite, suites_of, verifiers_by_split
+from pipelines.metrics.bootstrap import Estimate, Floats, SampleMeans, difference, mean_of
+from pipelines.metrics.pass_at_k import maj_at_k, pass_at_k
+from pipelines.rewards.resolve import verifier_name
 from pipelines.stage import SparkStage, StageContext
+from pipelines.stages.tallies import Metric, Tally, agreements, per_problem, tallies_of
 from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from schemas.problems import TEST, TRAIN
 from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
-from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LONGEST_ANSWER = 200
-"""Characters of an answer that are read to compare it; a longer one votes by its hash."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric's value on each problem of a suite."""
-
-    values: Floats
-    is_share: bool = True
-    """Whether the values are shares, from 0 to 1."""
-
-    def sampled(self, num_bootstrap: int, seed: tuple[int, int]) -> SampleMeans:
-        """Its mean over problems, with an interval."""
-        return sample_means(self.values, num_bootstrap, seed, share=self.is_share)
-
-
+OF_A_REWARD = ("greedy_reward", "mean_reward")
+"""Metrics of the run's own reward only: a further verifier's are its accuracies."""
 Metrics = dict[str, Metric]
 """Metric's name -> its values."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Draws and rewards of one suite under one decoding; arrays over problems."""
-
-    problem_ids: tuple[str, ...]
-    num_samples: Floats
-    num_correct: Floats
-    reward: Floats
-    """Mean reward of the problem's samples."""
-
-    @property
-    def correct(self) -> Metric:
-        """Share of the problem's samples that are correct."""
-        return Metric(self.num_correct / self.num_samples)
-
-    @property
-    def mean_reward(self) -> Metric:
-        """Mean reward of the problem's samples, a share if the reward is 1 or 0."""
-        return Metric(self.reward, is_share=np.allclose(self.reward, self.correct.values))
-
-    votes: tuple[tuple[AnswerVotes, ...], ...]
-
-    def of(self, problem_ids: Set[str]) -> Tally:
-        """The tally of some of the problems."""
-        kept = [n for n, problem in enumerate(self.problem_ids) if problem in problem_ids]
-        return Tally(
-            tuple(self.problem_ids[n] for n in kept),
-            self.num_samples[kept],
-            self.num_correct[kept],
-            self.reward[kept],
-            tuple(self.votes[n] for n in kept),
-        )
 
 
 def evaluate(config: RunConfig) -> SparkStage:
@@ -106,7 +49,12 @@ def evaluate(config: RunConfig) -> SparkStage:
     greedy accuracy, so the gap starts below 0, and a rise indicates overfitting.
     A suite with `by` (BIG-Bench Hard: `task`) also has rows for each value of that field, as suite
     `<suite>/<value>`; its own rows are the mean over those. A suite graded by hand has no rewards,
-    and no rows here. The prompts are an input so that the seal names their version; the samples
+    and no rows here.
+
+    By each further verifier (`evaluation.verifiers`) there are greedy_accuracy, solved_share, pass_at_k
+    and maj_at_k as `<verifier>/<metric>`, and `<verifier>/agreement_with_<other>`: the share of greedy
+    draws (of sampled ones, where there are no greedy ones) that both find correct or neither does.
+    The prompts are an input so that the seal names their version; the samples
     carry all that is read.
     """
 
@@ -118,11 +66,15 @@ def evaluate(config: RunConfig) -> SparkStage:
         problems: DataFrame,
         policies: DataFrame,
     ) -> DataFrame:
-        tallies = tallies_of(
-            _per_problem(samples, rewards).toArrow(), config.reward, rewards_by_suite(config)
-        )
+        counted = per_problem(samples, rewards).toArrow()
         groups = _groups(problems, config)
+        own = _of_verifier(counted, "")
+        tallies = tallies_of(own, config.reward, rewards_by_suite(config))
         rows = evaluate_tallies(tallies, config.evaluation, config.seed, groups)
+        rows = [{**row, "verifier": _own_name(config, row["suite"])} for row in rows]
+        if verifiers_by_split(config):
+            rows += _by_further_verifiers(config, counted, groups)
+            rows += agreement_rows(config, agreements(samples, rewards).toArrow().to_pylist())
         (policy_id,) = policies.select("policy_id").toArrow()["policy_id"].to_pylist()
         made = pa.Table.from_pylist(
             [{"policy_id": policy_id, **row} for row in rows],
@@ -164,6 +116,63 @@ def evaluate_tallies(
     return rows
 
 
+def _of_verifier(counted: pa.Table, name: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return counted.filter(pc.equal(counted["further"], pa.scalar(name)))
+
+
+def _own_name(config: RunConfig, suite: str) -> str:
+    """The verifier that the run goes by on a suite, or on a part of one."""
+    name = suite.partition("/")[0]
+    return verifier_name(rewards_by_suite(config).get(name, config.reward))
+
+
+def _by_further_verifiers(
+    config: RunConfig, counted: pa.Table, groups: Groups
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    by_split = verifiers_by_split(config)
+    names = {verifier_name(one) for several in by_split.values() for one in several}
+    for name in sorted(names):
+        own = {
+            split: one
+            for split, several in by_split.items()
+            for one in several
+            if verifier_name(one) == name
+        }
+        tallies = tallies_of(_of_verifier(counted, name), config.reward, own)
+        rows += [
+            {**row, "metric": f"{name}/{row['metric']}", "verifier": name}
+            for row in evaluate_tallies(tallies, config.evaluation, config.seed, groups)
+            if row["metric"] not in OF_A_REWARD
+        ]
+    return rows
+
+
+def agreement_rows(config: RunConfig, shares: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The agreement of verifiers as rows of `evaluations`.
+
+    Args:
+        config: the run's.
+        shares: rows of `agreements`.
+    """
+    by_pair: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
+    for row in shares:
+        pair = (row["purpose"], row["first"], row["second"])
+        drawn = by_pair.setdefault(pair, {}).setdefault(row["decoding"], {})
+        drawn[row["problem_id"]] = row["share"]
+    rows = []
+    for (suite, first, second), by_decoding in sorted(by_pair.items()):
+        drawn = by_decoding.get(GREEDY) or next(iter(by_decoding.values()))
+        metric = Metric(np.array([drawn[problem] for problem in sorted(drawn)]))
+        key = (config.seed, zlib.crc32(suite.encode()))
+        found = metric.sampled(config.evaluation.num_bootstrap, key).estimate
+        name = f"{second}/agreement_with_{first or _own_name(config, suite)}"
+        rows.append({**_row(suite, name, found), "verifier": second})
+    return rows
+
+
 def _grouped(
     suite: str,
     tallies: dict[tuple[str, str], Tally],
@@ -201,82 +210,6 @@ def _groups(problems: DataFrame, config: RunConfig) -> Groups:
             asked = problems.where(f.col("split") == suite.split).select("problem_id", value)
             found[suite.name] = {row[0]: row[1] for row in asked.collect()}
     return found
-
-
-def tallies_of(
-    table: pa.Table, reward: RewardConfig, own: Mapping[str, RewardConfig]
-) -> dict[tuple[str, str], Tally]:
-    """The tallies in the rows of `_per_problem`, by (suite, decoding).
-
-    Args:
-        table: the rows.
-        reward: the run's reward, whose equality tells which answers are one vote.
-        own: suite -> its reward.
-    """
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        groups.setdefault((row["purpose"], row["decoding"]), []).append(row)
-    return {
-        (suite, decoding): _tally(
-            sorted(rows, key=lambda row: row["problem_id"]), equality_of(own.get(suite, reward))
-        )
-        for (suite, decoding), rows in groups.items()
-    }
-
-
-def _tally(rows: list[dict[str, Any]], equality: Equality | None) -> Tally:
-    def column(name: str) -> Floats:
-        return np.array([row[name] for row in rows], dtype=np.float64)
-
-    return Tally(
-        tuple(row["problem_id"] for row in rows),
-        column("num_samples"),
-        column("num_correct"),
-        column("reward"),
-        tuple(_votes(row["answers"], equality) for row in rows),
-    )
-
-
-def _votes(answers: list[dict[str, Any]], equality: Equality | None) -> tuple[AnswerVotes, ...]:
-    found = [Answer(row["answer"], row["votes"], row["correct"]) for row in answers]
-    return tuple(
-        AnswerVotes(answer.votes, answer.correct / answer.votes)
-        for answer in merged(found, equality)
-    )
-
-
-def _per_problem(samples: DataFrame, rewards: DataFrame) -> DataFrame:
-    """One row per (suite, decoding, problem): draws, correct draws, mean reward, votes per answer."""
-    from pyspark.sql import functions as f
-
-    problem = ("purpose", "decoding", "problem_id")
-    # A blank answer is no answer: it does not vote.
-    answer = f.expr("nullif(trim(extracted), '')")
-    judged = rewards.select(
-        "sample_id",
-        "reward",
-        (f.col("verdict") == CORRECT).alias("correct"),
-        f.when(f.length(answer) > LONGEST_ANSWER, f.sha2(answer, 256))
-        .otherwise(answer)
-        .alias("answer"),
-    )
-    answers = (
-        samples.select("sample_id", *problem)
-        .join(judged, on="sample_id", how="inner")
-        .groupBy(*problem, "answer")
-        .agg(
-            f.count("*").alias("votes"),
-            f.count_if("correct").alias("correct"),
-            f.sum("reward").alias("reward"),
-        )
-    )
-    vote = f.when(f.col("answer").isNotNull(), f.struct("answer", "votes", "correct"))
-    return answers.groupBy(*problem).agg(
-        f.sum("votes").alias("num_samples"),
-        f.sum("correct").alias("num_correct"),
-        (f.sum("reward") / f.sum("votes")).alias("reward"),
-        f.collect_list(vote).alias("answers"),
-    )
 
 
 def _suite_metrics(

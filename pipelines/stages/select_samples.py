@@ -14,6 +14,7 @@ from pipelines.workload import Amount, Workload
 from schemas import REWARDS, SAMPLES, SELECTIONS
 from schemas.problems import TRAIN
 from schemas.prompts import SAMPLE
+from schemas.rewards import REWARD
 from schemas.samples import STOP
 from schemas.selections import (
     BELOW_THRESHOLD,
@@ -72,7 +73,7 @@ def _candidates(
         _same_solution(config).alias("same"),
         untrainable.alias("untrainable"),
     )
-    scored = rewards.select("sample_id", "reward", "verdict")
+    scored = rewards.where(f.col("role") == REWARD).select("sample_id", "reward", "verdict")
     # In Spark NaN is greater than every number; it must not be kept.
     rewarded = (f.col("reward") > config.threshold) & ~f.isnan("reward")
     return drawn.join(scored, on="sample_id", how="inner").select(

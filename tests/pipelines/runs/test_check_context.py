@@ -6,7 +6,7 @@ from typing import Any
 
 from expectations.context import Context
 from pipelines.runs.check_context import _problems, _rewards
-from schemas import PROBLEMS
+from schemas import PROBLEMS, REWARDS
 from tests import factories
 from tests.pipelines.config.test_suites import BBH, EXAM, config
 from tests.pipelines.scoring.test_shares import answers
@@ -14,12 +14,23 @@ from tests.pipelines.scoring.test_shares import answers
 
 def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
     drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
-    scored = drawn.table.select(["sample_id"]).slice(0, 1)
     inputs: dict[str, Any] = {"samples": drawn}
+    scored = factories.arrow(
+        REWARDS, {"sample_id": "s0"}, {"sample_id": "s2", "role": "evaluation"}
+    )
     found = _rewards(config(EXAM, BBH), 0, scored, inputs)
     assert found.expected_rows == 2
     assert found.samples_without_verdict is not None
     assert [row["sample_id"] for row in found.samples_without_verdict.examples] == ["s2"]
+
+
+def test_further_verifiers_add_to_the_verdicts_expected() -> None:
+    drawn = answers(("train", "a", "1"), ("bbh", "b", "2"), ("bbh", "c", "3"))
+    inputs: dict[str, Any] = {"samples": drawn}
+    scored = factories.arrow(REWARDS, *({"sample_id": f"s{n}"} for n in range(3)))
+    further = [{"function": "math_verify"}, {"function": "hendrycks_math"}]
+    found = _rewards(config({**BBH, "verifiers": further}), 0, scored, inputs)
+    assert found.expected_rows == 3 + 2 * 2
 
 
 def test_references_are_scored_by_the_reward_of_their_suite() -> None:

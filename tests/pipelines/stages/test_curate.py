@@ -113,6 +113,19 @@ def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSes
     }
 
 
+def test_only_the_run_s_own_verdict_is_selected_by(spark: SparkSession) -> None:
+    samples, rewards = tables(spark, [{"problem": "a"}, {"problem": "b", "reward": 0.0}])
+    further = spark.createDataFrame(
+        factories.arrow(
+            REWARDS,
+            *({"verifier": "math_verify", "role": "evaluation", "reward": 1.0} for _ in range(2)),
+        )
+    )
+    found = select(samples, rewards.unionByName(further))
+    assert kept(found) == {"sample-1"}
+    assert len(found) == 2
+
+
 def test_only_samples_of_the_e_step_are_considered(spark: SparkSession) -> None:
     draws = [
         {"problem": "a"},

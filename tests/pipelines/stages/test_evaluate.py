@@ -11,7 +11,8 @@ import pytest
 from expectations import gate
 from pipelines.config import EvaluationConfig, ProblemsConfig, RewardConfig, RunConfig, SourceConfig
 from pipelines.metrics.pass_at_k import AnswerVotes
-from pipelines.stages.evaluate import evaluate, evaluate_tallies, tallies_of
+from pipelines.stages.evaluate import evaluate, evaluate_tallies
+from pipelines.stages.tallies import tallies_of
 from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from tests import factories
 from tests.doubles import context
@@ -117,7 +118,7 @@ def stored(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows as the table of one run and iteration."""
     import pyarrow as pa
 
-    shared = {"run_id": "run", "iteration": 0, "policy_id": "policy-0"}
+    shared = {"run_id": "run", "iteration": 0, "policy_id": "policy-0", "verifier": "exact_match"}
     return pa.Table.from_pylist(
         [{**shared, **row} for row in rows], schema=EVALUATIONS.arrow_schema()
     )
@@ -198,6 +199,63 @@ def votes_table(answers: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(
         [{**row, "num_correct": right, "reward": right / drawn, "answers": answers}]
     )
+
+
+@pytest.mark.slow
+def test_further_verifiers_have_metrics_of_their_own(spark: SparkSession) -> None:
+    verdicts = {  # by the run's reward, math_verify, hendrycks_math
+        ("a", "greedy"): ("correct", "correct", "wrong"),
+        ("b", "greedy"): ("wrong", "correct", "wrong"),
+        ("a", "pass_at_k"): ("correct", "wrong", "correct"),
+        ("b", "pass_at_k"): ("no_answer", "no_answer", "no_answer"),
+    }
+    names = ("math_answer", "math_verify", "hendrycks_math")
+    samples = [
+        {"sample_id": f"{problem} {decoding}", "problem_id": problem}
+        | {"decoding": decoding, "purpose": "test"}
+        for problem, decoding in verdicts
+    ]
+    rewards = [
+        {"sample_id": f"{problem} {decoding}", "verifier": name, "verdict": verdict}
+        | {"role": "reward" if name == "math_answer" else "evaluation", "extracted": "4"}
+        | {"reward": float(verdict == "correct")}
+        for (problem, decoding), given in verdicts.items()
+        for name, verdict in zip(names, given, strict=True)
+    ]
+    further = [RewardConfig(function=name) for name in names[1:]]
+    run = config(k=(1,), verifiers=tuple(further))
+    frame = evaluate(run).function(
+        context(),
+        spark.createDataFrame(factories.arrow(SAMPLES, *samples)),
+        spark.createDataFrame(factories.arrow(REWARDS, *rewards)),
+        spark.createDataFrame(factories.arrow(PROMPTS)),
+        spark.createDataFrame(factories.arrow(PROBLEMS)),
+        spark.createDataFrame(factories.arrow(POLICIES)),
+    )
+    rows = [row.asDict() for row in frame.collect()]
+    found = {row["metric"]: (row["verifier"], row["value"]) for row in rows}
+    assert len(found) == len(rows)
+    assert found == {
+        "greedy_accuracy": ("math_answer", 0.5),
+        "greedy_reward": ("math_answer", 0.5),
+        "mean_reward": ("math_answer", 0.5),
+        "solved_share": ("math_answer", 0.5),
+        "pass_at_1": ("math_answer", 0.5),
+        "maj_at_1": ("math_answer", 0.5),
+        "math_verify/greedy_accuracy": ("math_verify", 1.0),
+        "math_verify/solved_share": ("math_verify", 0.0),
+        "math_verify/pass_at_1": ("math_verify", 0.0),
+        "math_verify/maj_at_1": ("math_verify", 0.0),
+        "hendrycks_math/greedy_accuracy": ("hendrycks_math", 0.0),
+        "hendrycks_math/solved_share": ("hendrycks_math", 0.5),
+        "hendrycks_math/pass_at_1": ("hendrycks_math", 0.5),
+        "hendrycks_math/maj_at_1": ("hendrycks_math", 0.5),
+        "math_verify/agreement_with_math_answer": ("math_verify", 0.5),
+        "hendrycks_math/agreement_with_math_answer": ("hendrycks_math", 0.5),
+        "math_verify/agreement_with_hendrycks_math": ("math_verify", 0.0),
+    }
+    report = gate.check(EVALUATIONS, stored(rows))
+    assert report.critical_failures == ()
 
 
 @pytest.mark.slow
