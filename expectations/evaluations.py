@@ -5,8 +5,8 @@ from __future__ import annotations
 from expectations.context import Context
 from expectations.rule import AtLeast, Between, RowCount, Rule, Where
 
-NOT_A_SHARE = ("train_test_gap", "mean_reward", "graded_points")
-"""Metrics that may lie outside [0, 1]: a difference, the mean of a user's own reward, points."""
+NOT_A_SHARE = ("train_test_gap", "mean_reward", "greedy_reward", "graded_points")
+"""Metrics that may lie outside [0, 1]: a difference, means of a user's own reward, points."""
 
 
 def expectations(context: Context) -> list[Rule]:

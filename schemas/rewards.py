@@ -19,6 +19,11 @@ CHECKER_FAILURES = (PARSE_ERROR, TIMEOUT, MEMORY, ERROR)
 PROGRAM_CHECKER_FAILURES = (PARSE_ERROR, ERROR)
 """The same for `unit_tests`: a program that exceeds the time or memory limit fails by itself."""
 
+REWARD = "reward"
+"""r(x, y) of the run or the suite: what is trained on and evaluated by."""
+EVALUATION = "evaluation"
+"""A further verdict on the same sample (`evaluation.verifiers`), which is only evaluated."""
+
 REWARDS = Table(
     name="rewards",
     grain="one row per (sample, verifier)",
@@ -30,6 +35,12 @@ REWARDS = Table(
         Column("problem_id", ColumnType.STRING, "the problem answered"),
         Column("verifier", ColumnType.STRING, "the reward function's name"),
         Column("verifier_version", ColumnType.STRING, "the reward function's version"),
+        Column(
+            "role",
+            ColumnType.STRING,
+            "reward: the verdict that the run goes by, one per sample; evaluation: a further one",
+            allowed=(REWARD, EVALUATION),
+        ),
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("verdict", ColumnType.STRING, "why the reward is what it is", allowed=VERDICTS),
         Column("extracted", ColumnType.STRING, "the answer found in the solution", nullable=True),

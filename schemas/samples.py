@@ -37,7 +37,19 @@ SAMPLES = Table(
             "why it ended",
             allowed=(STOP, LENGTH, PROMPT_TOO_LONG, ENGINE_ERROR),
         ),
-        Column("num_tokens", ColumnType.INT, "number of tokens of the solution", minimum=0),
+        Column(
+            "stop_string",
+            ColumnType.STRING,
+            "the stop string that ended it, not part of the solution; "
+            "null: the end-of-text token did, or it has no end",
+            nullable=True,
+        ),
+        Column(
+            "num_tokens",
+            ColumnType.INT,
+            "number of tokens drawn: the solution's and its end's",
+            minimum=0,
+        ),
         Column("num_prompt_tokens", ColumnType.INT, "number of tokens of the prompt", minimum=0),
         Column(
             "log_probability",

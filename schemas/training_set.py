@@ -17,11 +17,17 @@ TRAINING_SET = Table(
         Column(
             "num_tokens",
             ColumnType.INT,
-            "number of labelled tokens, end of text excluded",
+            "number of tokens drawn: the solution's and its end's",
             False,
             1,
         ),
         Column("prompt", ColumnType.STRING, "the policy's input: few-shot prompt and question"),
         Column("solution", ColumnType.STRING, "the target"),
+        Column(
+            "stop_string",
+            ColumnType.STRING,
+            "the target's end; null: the end-of-text token",
+            nullable=True,
+        ),
     ),
 )

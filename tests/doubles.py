@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ class FolderWriter:
     folder: Path
 
     def write(self, rows: pa.Table) -> WrittenFile:
-        name = f"{rows['sample_id'][0].as_py()}.parquet"
+        name = f"{uuid.uuid4().hex}.parquet"
         pq.write_table(rows, self.folder / name)
         size = (self.folder / name).stat().st_size
         return WrittenFile(name, size, rows.num_rows, "{}", name)

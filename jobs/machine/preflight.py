@@ -7,13 +7,19 @@ what a run would refuse, as far as that is known without a download, a cluster o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import chain
 from pathlib import Path
 
 from jobs.machine.accelerators import require_accelerators
 from jobs.machine.places import require_writable
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig, SourceConfig
-from pipelines.config.suites import rewards_by_suite, suite_sources, suites_of
+from pipelines.config.suites import (
+    rewards_by_suite,
+    suite_sources,
+    suites_of,
+    verifiers_by_split,
+)
 from pipelines.datasets.contents import with_contents
 from pipelines.datasets.locations import expanded
 from pipelines.errors import InputError
@@ -138,7 +144,8 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
 
 def _check_settings(config: RunConfig) -> None:
     check_max_tokens(config)
-    for reward in (config.reward, *rewards_by_suite(config).values()):
+    further = chain.from_iterable(verifiers_by_split(config).values())
+    for reward in (config.reward, *rewards_by_suite(config).values(), *further):
         resolve_reward(reward)
     for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
         require_template(prompt)

@@ -7,9 +7,12 @@ from rich.console import Console
 from jobs.show.console import cell, console, heading, table
 from pipelines.lake.query_results import Row
 from pipelines.results.lineage import Lineage
+from schemas.samples import STOP
 
 _NOT_KEPT = {
     "reward_not_above_threshold": "its reward is not above the threshold",
+    "no_end": "it was cut at the token limit, or not drawn, so it has no end to learn",
+    "too_long_to_train": "with its prompt and its end it is longer than model.max_model_len",
     "duplicate_solution": "the problem has an equal solution that was kept",
     "over_cutoff": "the problem already had `cutoff` solutions, by the seeded order",
     "over_balance_limit": "the balance limit (curate.max_rows) left it out",
@@ -88,12 +91,19 @@ def _solution(out: Console, sample: Row) -> None:
         drawn=f"{sample['decoding']}, temperature {sample['temperature']:g}, "
         f"top-k {sample['top_k']}, top-p {sample['top_p']:g}, "
         f"at most {sample['max_tokens']} tokens, seed {sample['seed']}",
-        ended=f"{sample['finish_reason']} after {sample['num_tokens']} tokens "
+        ended=f"{_end(sample)} after {sample['num_tokens']} tokens "
         f"(prompt: {sample['num_prompt_tokens']}), "
         f"log-probability {cell(sample['log_probability'])}",
         at=cell(sample["created_at"]),
     )
     _quote(out, sample["solution"])
+
+
+def _end(sample: Row) -> str:
+    if sample["finish_reason"] != STOP:
+        return str(sample["finish_reason"])
+    end = sample["stop_string"]
+    return "end of text" if end is None else f"stop string {end!r}"
 
 
 def _verdicts(out: Console, rewards: list[Row]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipelines.config.problems import SourceConfig
 from pipelines.config.prompt import PromptConfig
-from pipelines.config.reward import RewardConfig
+from pipelines.config.reward import BY_HAND, RewardConfig
 from pipelines.config.sampling import Decoding
 from pipelines.config.section import Section
 
@@ -34,6 +34,8 @@ class SuiteConfig(Section):
     """null: `sampling.max_tokens`."""
     stop: tuple[str, ...] | None = None
     """null: `sampling.stop`."""
+    verifiers: tuple[RewardConfig, ...] = ()
+    """See `evaluation.verifiers`; for the suite's own samples."""
     by: str | None = None
     """Field of the problems that groups them (BIG-Bench Hard: `task` or `file`).
 
@@ -48,7 +50,26 @@ class SuiteConfig(Section):
             raise ValueError("a suite must have either source or problems_of, not both")
         if not self.greedy and self.pass_at_k is None:
             raise ValueError("a suite without greedy must have pass_at_k, else it draws nothing")
+        if self.reward is not None:
+            refuse_same_verifier(self.reward, self.verifiers)
         return self
+
+
+def refuse_same_verifier(reward: RewardConfig, verifiers: tuple[RewardConfig, ...]) -> None:
+    """Check that no two rewards of the same samples have the same name: verdicts are stored under it.
+
+    Raises:
+        ValueError: two have.
+    """
+    names = [reward.function, *(verifier.function for verifier in verifiers)]
+    if verifiers and BY_HAND in names:
+        raise ValueError(f"verifiers must be computed, beside a reward that is, not {BY_HAND}")
+    for verifier in verifiers:
+        if names.count(verifier.function) > 1:
+            raise ValueError(
+                "verifiers must be other functions than the reward of the same samples and than "
+                f"each other, got {verifier.function!r} twice"
+            )
 
 
 class EvaluationConfig(Section):
@@ -65,6 +86,13 @@ class EvaluationConfig(Section):
     """Solutions drawn per training problem from the last policy, which has no E-step.
 
     They give it a train-test gap; 0: none.
+    """
+    verifiers: tuple[RewardConfig, ...] = ()
+    """Further rewards that score the test problems' samples, for evaluation only.
+
+    `math_verify` and `hendrycks_math` judge as others do, so that figures can be compared with
+    theirs. Each gets the metrics `<function>/greedy_accuracy`, `<function>/pass_at_1`, ... and its
+    agreement with the run's reward.
     """
     num_bootstrap: int = Field(1000, ge=100)
     """Number of bootstrap resamples of a confidence interval."""

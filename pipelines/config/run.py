@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from pipelines.config.curate import CurateConfig
-from pipelines.config.evaluation import EvaluationConfig
+from pipelines.config.evaluation import EvaluationConfig, refuse_same_verifier
 from pipelines.config.execution import EngineConfig, TrainingConfig
 from pipelines.config.improve import ImproveConfig
 from pipelines.config.model import ModelConfig
@@ -61,6 +61,13 @@ class RunConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _distinct_verifiers(self) -> Self:
+        refuse_same_verifier(self.reward, self.evaluation.verifiers)
+        for suite in self.evaluation.suites:
+            refuse_same_verifier(suite.reward or self.reward, suite.verifiers)
+        return self
+
     @property
     def folder(self) -> Path:
         """Folder of the run's checkpoints, logs and reports."""
@@ -75,6 +82,7 @@ class RunConfig(Section):
         tree = self.model_dump(mode="json", include=set(_PINNED))
         del tree["evaluation"]["suites"], tree["model"]["max_model_len"]
         _drop(tree["reward"], self.reward.tolerances)
+        _drop_tolerances(tree["evaluation"], self.evaluation.verifiers)
         for source in tree["problems"]["sources"]:
             _identify(source)
         if tree["problems"]["contamination"] is not None:
@@ -91,6 +99,7 @@ class RunConfig(Section):
                 _identify(tree["source"])
             if suite.reward is not None:
                 _drop(tree["reward"], suite.reward.tolerances)
+            _drop_tolerances(tree, suite.verifiers)
             suites[suite.name] = tree
         return Growing(self.num_iterations, self.model.max_model_len, suites)
 
@@ -117,6 +126,11 @@ class Growing:
 def _identify(source: dict[str, Any]) -> None:
     """Reduce a source's settings to what decides its rows: what it holds, or else where it is."""
     del source["content" if source["content"] is None else "location"]
+
+
+def _drop_tolerances(tree: dict[str, Any], verifiers: tuple[RewardConfig, ...]) -> None:
+    for verifier, settings in zip(verifiers, tree["verifiers"], strict=True):
+        _drop(settings, verifier.tolerances)
 
 
 def _drop(tree: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -64,6 +64,13 @@ def rewards_by_suite(config: RunConfig) -> dict[str, RewardConfig]:
     return {suite.name: suite.reward for suite in suites_of(config) if suite.reward is not None}
 
 
+def verifiers_by_split(config: RunConfig) -> dict[str, tuple[RewardConfig, ...]]:
+    """`test` or suite -> the further rewards that score its samples, where there are any."""
+    found = {TEST: config.evaluation.verifiers}
+    found |= {suite.name: suite.verifiers for suite in config.evaluation.suites}
+    return {name: verifiers for name, verifiers in found.items() if verifiers}
+
+
 def by_hand(config: RunConfig) -> list[str]:
     """Names of the suites that people grade."""
     return [suite.name for suite in suites_of(config) if suite.reward is None]

@@ -36,12 +36,14 @@ SAMPLE_VERDICTS = View(
     """
     SELECT s.run_id, s.iteration, s.sample_id, s.problem_id, s.purpose, s.decoding, s.index,
            r.verdict, r.reward, r.extracted, r.detail, p.reference, p.question, s.solution,
-           s.finish_reason, s.num_tokens, s.log_probability, s.temperature, s.top_k, s.top_p,
+           s.finish_reason, s.stop_string, s.num_tokens, s.log_probability, s.temperature,
+           s.top_k, s.top_p,
            s.max_tokens, s.seed, s.policy_id, s.prompt_id, r.verifier, r.verifier_version,
            r.milliseconds, p.dataset, p.split, s.created_at
     FROM all_samples s
     LEFT JOIN all_rewards r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_problems p ON p.run_id = s.run_id AND p.problem_id = s.problem_id
     """,
 )
@@ -56,13 +58,14 @@ TRAINING_ROWS = View(
            r.verifier_version, c.reason AS selection_rule, c.rank AS selection_rank, t.policy_id,
            f.checkpoint_uri, f.started_from, n.policy_id AS trained_policy_id, s.seed, s.index,
            s.decoding, s.temperature, s.top_k, s.top_p, s.max_tokens, s.num_tokens,
-           s.log_probability, s.finish_reason, s.prompt_id, p.dataset,
+           s.log_probability, s.finish_reason, s.stop_string, s.prompt_id, p.dataset,
            s.created_at AS sampled_at, t.prompt
     FROM all_training_set t
     LEFT JOIN all_samples s
       ON s.run_id = t.run_id AND s.iteration = t.iteration - 1 AND s.sample_id = t.sample_id
     LEFT JOIN rewards_read_by_select r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_selections c
       ON c.run_id = t.run_id AND c.iteration = t.iteration AND c.sample_id = t.sample_id
     LEFT JOIN all_problems p ON p.run_id = t.run_id AND p.problem_id = t.problem_id
@@ -76,7 +79,7 @@ SELECTED_REWARDS = View(
     "selected_rewards",
     "one row per verdict as the training set's selection read it, before any rescoring",
     ("rewards",),
-    "SELECT * FROM rewards_read_by_select",
+    "SELECT * FROM rewards_read_by_select WHERE role = 'reward'",
     rewards_read_by="select",
 )
 
@@ -84,7 +87,7 @@ EVALUATED_REWARDS = View(
     "evaluated_rewards",
     "one row per verdict as the evaluation read it, before any rescoring",
     ("rewards",),
-    "SELECT * FROM rewards_read_by_evaluate",
+    "SELECT * FROM rewards_read_by_evaluate WHERE role = 'reward'",
     rewards_read_by="evaluate",
 )
 
@@ -100,6 +103,7 @@ PROBLEM_RATES = View(
     FROM all_samples s
     LEFT JOIN all_rewards r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
+      AND r.role = 'reward'
     LEFT JOIN all_problems p ON p.run_id = s.run_id AND p.problem_id = s.problem_id
     GROUP BY s.run_id, s.iteration, s.problem_id, s.purpose, s.decoding, p.question, p.reference
     """,

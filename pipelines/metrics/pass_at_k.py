@@ -69,7 +69,7 @@ def maj_at_k(num_samples: int, answers: Iterable[AnswerVotes], k: int) -> float:
         if answer.credit > 0:
             others = sorted(a.votes for i, a in enumerate(answers) if i != place)
             total += answer.credit * _win_probability(answer.votes, tuple(others), abstain, k)
-    return total
+    return min(total, 1.0)  # a sum of probabilities may be above 1 by a rounding error
 
 
 @lru_cache(maxsize=100_000)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import LakeError
 from pipelines.lake.sql_text import sql_literal
 from pipelines.results.commands import lake_arguments, restem_command
+from schemas.rewards import REWARD
 
 if TYPE_CHECKING:
     from pipelines.lake.query_results import Row
@@ -29,7 +30,7 @@ class Lineage:
     policies: list[Row]
     """The policy that drew it, then the one that this was fine-tuned from, back to the base model."""
     rewards: list[Row]
-    """The newest verdicts."""
+    """The newest verdicts, those of further verifiers included."""
     selected_on: list[Row]
     """The verdicts that the selection read, if the sample was rescored since; else empty."""
     selection: Row | None
@@ -62,7 +63,8 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
     training_row = _first(rows("training_set", "sample_id", iteration + 1))
     rewards = rows("rewards", "sample_id", iteration)
     selected_on = rows("selected_rewards", "sample_id", iteration)
-    is_rescored = _versions(selected_on) != _versions(rewards)
+    own = [reward for reward in rewards if reward["role"] == REWARD]
+    is_rescored = _versions(selected_on) != _versions(own)
     return Lineage(
         sample=sample,
         other_runs=other_runs,

@@ -101,9 +101,25 @@ def policy_rows(evaluations: Sequence[Row], selections: Sequence[Row]) -> list[R
                 metric.replace("_at_", "@"): _percent(found.get((i, TEST, metric)))
                 for metric in pass_metrics(evaluations)
             },
+            **{
+                _label(metric): _percent(found.get((i, TEST, metric)))
+                for metric in _further_metrics(evaluations)
+            },
         }
         for i in sorted({row["iteration"] for row in evaluations})
     ]
+
+
+def _further_metrics(evaluations: Sequence[Row]) -> list[str]:
+    """The test suite's greedy accuracies by further verifiers, and the agreement of verifiers."""
+    names = {row["metric"] for row in evaluations if row["suite"] == TEST}
+    return sorted(n for n in names if n.endswith("/greedy_accuracy") or "/agreement_with_" in n)
+
+
+def _label(metric: str) -> str:
+    return metric.replace("/greedy_accuracy", " greedy").replace(
+        "/agreement_with_", " agrees with "
+    )
 
 
 def suite_rows(evaluations: Sequence[Row]) -> list[ReportRow]:

@@ -55,6 +55,14 @@ class ExactMatch:
         """The shortest solution that states the reference: its verdict must be `correct`."""
         return TEXT_FORMS[self.forms[0]].state(reference.strip())
 
+    def answer_key(self, answer: str) -> str:
+        """The answer as it is compared."""
+        return self._normalized(answer)
+
+    def same_answer(self, first: str, second: str) -> bool:
+        """Whether answers with different keys are equal: they are not."""
+        return False
+
     def _normalized(self, text: str) -> str:
         text = " ".join(text.split())
         return text.casefold() if self.ignore_case else text

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import ConfigError
 from pipelines.rewards.answers.brackets import boxes
 from pipelines.rewards.answers.echo import is_echo
-from pipelines.rewards.answers.equality import clean, decide
+from pipelines.rewards.answers.equality import answer_key, clean, decide
 from pipelines.rewards.answers.extraction import MATH_FORMS, Cut, boxed, extract, hash_mark
+from pipelines.rewards.answers.parts import together
 from pipelines.rewards.verdict import Verdict
 from schemas.rewards import AMBIGUOUS, CORRECT, ERROR, NO_ANSWER, PARSE_ERROR, TRUNCATED, WRONG
 
-VERSION = "3"
+VERSION = "4"
 """Raise it with every change that can change a verdict: verdicts are stored under it."""
 
 DEFAULT_FORMS = ("boxed", "hash", "answer_is")
@@ -31,8 +32,8 @@ class MathAnswer:
 
     Attributes:
         forms: forms in which a solution may state its answer, in order of preference.
-        several_boxes: what to do with boxes that differ: `refuse` them, or score the `last`, as the
-            MATH benchmark's own checker does.
+        several_boxes: what to do with boxes that differ: `refuse` them, unless they state the parts of
+            a reference between them, or score the `last`, as the MATH benchmark's own checker does.
     """
 
     forms: tuple[str, ...] = DEFAULT_FORMS
@@ -54,8 +55,7 @@ class MathAnswer:
             return Verdict(0.0, TRUNCATED)
         if not answers:
             return Verdict(0.0, NO_ANSWER)
-        if self.several_boxes == LAST:
-            del answers[:-1]
+        answers = answers[-1:] if self.several_boxes == LAST else together(answers, wanted)
         verdicts = [decide(answer, wanted) for answer in answers]
         if None not in verdicts:
             return _verdict_of_all(answers, [equal is True for equal in verdicts])
@@ -99,6 +99,14 @@ class MathAnswer:
         if not is_echo(verdict.extracted, reference_answer(reference), question):
             return verdict
         return Verdict(0.0, WRONG, verdict.extracted)
+
+    def answer_key(self, answer: str) -> Hashable:
+        """A key that only equal answers share: see pipelines/rewards/votes.py."""
+        return answer_key(answer)
+
+    def same_answer(self, first: str, second: str) -> bool:
+        """Whether each of two answers would be correct if the other were the reference."""
+        return decide(first, second) is True and decide(second, first) is True
 
     def warm_up(self) -> None:
         """Load what `score_symbolically` needs."""

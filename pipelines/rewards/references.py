@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.rewards.exact_match import ExactMatch
+from pipelines.rewards.hendrycks_math import HendrycksMath
 from pipelines.rewards.math_answer import MathAnswer
+from pipelines.rewards.math_verify_library import MathVerify
 from pipelines.rewards.resolve import resolve_reward
 from pipelines.rewards.unit_tests import UnitTests
 from pipelines.rewards.verdict import RewardFunction
@@ -28,7 +30,7 @@ def gold_solution(reward: RewardFunction, reference: str, solution: str | None) 
     Returns:
         None if the reward cannot state a reference and there is no human solution.
     """
-    if isinstance(reward, MathAnswer | ExactMatch):
+    if isinstance(reward, MathAnswer | ExactMatch | MathVerify | HendrycksMath):
         return reward.gold_solution(reference)
     return solution
 

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError
-from pipelines.rewards import exact_match, math_answer, unit_tests
+from pipelines.rewards import (
+    exact_match,
+    hendrycks_math,
+    math_answer,
+    math_verify_library,
+    unit_tests,
+)
 from pipelines.rewards.verdict import RewardFunction, Verdict
 from schemas.rewards import CHECKER_FAILURES, CORRECT, ERROR, PROGRAM_CHECKER_FAILURES, WRONG
 
@@ -33,8 +39,16 @@ _TEXT_REWARDS: dict[str, Callable[..., TextReward]] = {
     "math_answer": math_answer.math_answer,
     "exact_match": exact_match.exact_match,
 }
-BUILT_IN: dict[str, Callable[..., TextReward | unit_tests.UnitTests]] = {
+BenchmarkReward = hendrycks_math.HendrycksMath | math_verify_library.MathVerify
+"""Rewards that judge as others do, for figures that can be compared with theirs."""
+
+_BENCHMARK_REWARDS: dict[str, Callable[..., BenchmarkReward]] = {
+    "math_verify": math_verify_library.math_verify,
+    "hendrycks_math": hendrycks_math.hendrycks_math,
+}
+BUILT_IN: dict[str, Callable[..., TextReward | BenchmarkReward | unit_tests.UnitTests]] = {
     **_TEXT_REWARDS,
+    **_BENCHMARK_REWARDS,
     "unit_tests": unit_tests.unit_tests,
 }
 _PYTHON = "python:"
@@ -102,6 +116,12 @@ def text_reward(config: RewardConfig) -> TextReward | None:
     return _TEXT_REWARDS[config.function](**config.options)
 
 
+def answer_reward(config: RewardConfig) -> TextReward | BenchmarkReward | None:
+    """The reward if its verdicts name an answer that can be compared; else None."""
+    rewards = {**_TEXT_REWARDS, **_BENCHMARK_REWARDS}
+    return rewards[config.function](**config.options) if config.function in rewards else None
+
+
 def checker_failures(config: RewardConfig) -> tuple[str, ...]:
     """Verdicts of the reward which mean that the reward failed, not the solution."""
     return PROGRAM_CHECKER_FAILURES if config.function == "unit_tests" else CHECKER_FAILURES
@@ -123,10 +143,14 @@ def verifier_version(config: RewardConfig) -> str:
     options = _digest(json.dumps(reward_options(config), sort_keys=True, default=str).encode())
     if config.function == "exact_match":
         return f"{exact_match.VERSION}+{options}"
+    if config.function == "hendrycks_math":
+        return f"{hendrycks_math.VERSION}+{options}"
     if config.function == "unit_tests":
         return f"{unit_tests.VERSION}+python-{platform.python_version()}+{options}"
     if config.function in BUILT_IN:
-        return f"{math_answer.VERSION}+math-verify-{version('math-verify')}+{options}"
+        is_library = config.function == "math_verify"
+        code = math_verify_library.VERSION if is_library else math_answer.VERSION
+        return f"{code}+math-verify-{version('math-verify')}+{options}"
     return f"{_digest(_source(config.function))}+{options}"
 
 

@@ -15,16 +15,17 @@ from expectations.context import Checker, Context
 from expectations.question_key import question_key
 from expectations.rule import Found
 from pipelines.config import RunConfig
-from pipelines.config.suites import by_hand, rewards_by_suite
+from pipelines.config.suites import by_hand, rewards_by_suite, verifiers_by_split
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.rewards.references import failing_references
-from pipelines.rewards.resolve import checker_failures
+from pipelines.rewards.resolve import checker_failures, verifier_name
 from pipelines.runtime.hardware import usable_cores
 from pipelines.scoring.shares import Share, shares_of
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
 from schemas.problems import TRAIN
+from schemas.rewards import REWARD
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -123,12 +124,19 @@ def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
 
 
 def _rewards(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     drawn = inputs["samples"].arrow(["sample_id", "purpose"])
     drawn = _without(drawn, "purpose", by_hand(config))
-    scored = _to_arrow(rows, ["sample_id", "verdict", "detail"])
+    scored = _to_arrow(rows, ["sample_id", "verifier", "role", "verdict", "detail"])
+    own = scored.filter(pc.equal(scored["role"], pa.scalar(REWARD)))
+    further = verifiers_by_split(config)
+    purposes = Counter(row["purpose"] for row in drawn.to_pylist())
     return Context(
-        expected_rows=drawn.num_rows,
-        samples_without_verdict=_missing(drawn, scored),
+        expected_rows=drawn.num_rows
+        + sum(purposes[name] * len(verifiers) for name, verifiers in further.items()),
+        samples_without_verdict=_missing(drawn, own),
         verdicts_without_sample=_missing(scored, drawn),
         checkers=tuple(_checker(share, scored, inputs["samples"]) for share in shares_of(config)),
     )
@@ -140,7 +148,8 @@ def _checker(share: Share, scored: pa.Table, samples: TableSnapshot) -> Checker:
     import pyarrow.compute as pc
 
     drawn = samples.arrow(["sample_id"], share.condition)["sample_id"].combine_chunks()
-    own = scored.filter(pc.is_in(scored["sample_id"], value_set=drawn))
+    by_it = pc.equal(scored["verifier"], pa.scalar(verifier_name(share.reward)))
+    own = scored.filter(pc.and_(by_it, pc.is_in(scored["sample_id"], value_set=drawn)))
     failures = pa.array(checker_failures(share.reward), pa.string())
     failed = own.filter(pc.is_in(own["verdict"], value_set=failures))
     details = Counter(row["detail"] for row in failed.to_pylist() if row["detail"])

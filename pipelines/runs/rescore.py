@@ -23,6 +23,7 @@ from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
 from pipelines.stages.score import score
 from pipelines.stages.select_samples import select_samples
 from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS
+from schemas.rewards import REWARD
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ class Rescorer:
             while not _is_of(after, verifiers):  # a killed attempt was sealed first
                 after = self.lake.remake(stage, iteration, samples, prompts)
             verdicts = after.arrow()
-        moved = moved_verdicts(before.arrow(), verdicts)
+        verdicts = _own(verdicts)
+        moved = moved_verdicts(_own(before.arrow()), verdicts)
         return Rescored(
             iteration=iteration,
             num_samples=verdicts.num_rows,
@@ -200,9 +202,15 @@ class Rescorer:
     def _select(self, samples: TableSnapshot, verdicts: pa.Table) -> list[Row]:
         """The samples that the `select` stage would keep by the new verdicts."""
         session = self.context.engines.spark()
-        scored = session.createDataFrame(verdicts.select(["sample_id", "reward", "verdict"]))
+        scored = session.createDataFrame(
+            verdicts.select(["sample_id", "role", "reward", "verdict"])
+        )
         selected = select_samples(
-            samples.spark(session), scored, self.config.curate, self.config.seed
+            samples.spark(session),
+            scored,
+            self.config.curate,
+            self.config.seed,
+            self.config.model.max_model_len,
         )
         kept = selected.where("kept").orderBy("sample_id")
         rows: list[Row] = kept.select("sample_id", "problem_id", "reward").toArrow().to_pylist()
@@ -220,7 +228,7 @@ def verifiers_of(config: RunConfig) -> Verifiers:
     Raises:
         ConfigError: a reward can no longer be used.
     """
-    return [(share, Verifier.of(share.reward)) for share in shares_of(config)]
+    return [(share, Verifier.of(share.reward, share.role)) for share in shares_of(config)]
 
 
 def rescoring(verifiers: Verifiers) -> ArrowStage:
@@ -284,6 +292,14 @@ def moved_verdicts(before: pa.Table, after: pa.Table) -> list[Row]:
         for then, given in zip(old, new, strict=True)
     ]
     return sorted(rows, key=lambda row: str(row["sample_id"]))
+
+
+def _own(rewards: pa.Table) -> pa.Table:
+    """The verdicts that the run goes by: those of further verifiers change nothing in it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return rewards.filter(pc.equal(rewards["role"], pa.scalar(REWARD)))
 
 
 def _unchanged(rows: pa.Table) -> pa.Table:

@@ -92,6 +92,7 @@ def sample_rows(policy_id: str, chunk: pa.Table, solutions: list[list[DrawnSolut
             "decoding": prompt["decoding"],
             "index": drawn.index,
             "finish_reason": drawn.finish_reason,
+            "stop_string": drawn.stop_string,
             "num_tokens": drawn.num_tokens,
             "num_prompt_tokens": drawn.num_prompt_tokens,
             "log_probability": drawn.log_probability,

@@ -47,6 +47,8 @@ class DrawnSolution:
     solution: str
     finish_reason: str
     """One of the constants of schemas.samples."""
+    stop_string: str | None
+    """The stop string that ended it; None if the end-of-text token did, or if it has no end."""
     num_tokens: int
     num_prompt_tokens: int
     log_probability: float | None
@@ -83,6 +85,7 @@ def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[DrawnSolut
             index=index,
             solution="",
             finish_reason=PROMPT_TOO_LONG,
+            stop_string=None,
             num_tokens=0,
             num_prompt_tokens=num_prompt_tokens,
             log_probability=None,

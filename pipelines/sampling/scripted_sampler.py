@@ -11,7 +11,10 @@ from schemas.samples import LENGTH, STOP
 
 @dataclass(frozen=True)
 class ScriptedSampler:
-    """Draws `answer(request, index)`; a token is a word, and each has probability 1/2."""
+    """Draws `answer(request, index)`; a token is a word, and each has probability 1/2.
+
+    A solution ends with the first stop string, or with the end of text if there is none.
+    """
 
     answer: Callable[[Request, int], str]
     max_model_len: int = 1024
@@ -33,10 +36,12 @@ class ScriptedSampler:
     def _solution(self, request: Request, index: int, num_prompt_tokens: int) -> DrawnSolution:
         words = self.answer(request, index).split(" ")
         kept = words[: request.decoding.max_tokens]
+        is_whole = len(kept) == len(words)
         return DrawnSolution(
             index=index,
             solution=" ".join(kept),
-            finish_reason=STOP if len(kept) == len(words) else LENGTH,
+            finish_reason=STOP if is_whole else LENGTH,
+            stop_string=next(iter(request.decoding.stop), None) if is_whole else None,
             num_tokens=len(kept),
             num_prompt_tokens=num_prompt_tokens,
             log_probability=-0.6931471805599453 * len(kept),

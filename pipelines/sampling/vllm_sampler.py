@@ -23,7 +23,7 @@ from schemas.samples import ENGINE_ERROR, LENGTH, STOP
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
-    from vllm.outputs import RequestOutput
+    from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.llm_engine import LLMEngine
 
 
@@ -196,6 +196,7 @@ def _drawn_solutions(request: Request, output: RequestOutput) -> list[DrawnSolut
             index=one.index,
             solution=one.text,
             finish_reason=_FINISH_REASONS.get(one.finish_reason or "", ENGINE_ERROR),
+            stop_string=_stop_string(one),
             num_tokens=len(one.token_ids),
             num_prompt_tokens=num_prompt_tokens,
             log_probability=_at_most_zero(one.cumulative_logprob),
@@ -206,6 +207,12 @@ def _drawn_solutions(request: Request, output: RequestOutput) -> list[DrawnSolut
 
 
 _FINISH_REASONS = {"stop": STOP, "length": LENGTH}
+
+
+def _stop_string(one: CompletionOutput) -> str | None:
+    # vLLM's stop_reason is a text for a stop string, a number for a token other than end-of-text.
+    is_string = one.finish_reason == "stop" and isinstance(one.stop_reason, str)
+    return str(one.stop_reason) if is_string else None
 
 
 def _at_most_zero(log_probability: float | None) -> float | None:

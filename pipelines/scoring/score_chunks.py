@@ -30,7 +30,7 @@ from pipelines.rewards.workers.worker_process import Scored
 from pipelines.runtime.hardware import usable_cores
 from pipelines.runtime.progress import Progress, Task
 from pipelines.stage import Snapshot, StageContext
-from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARDS, TRUNCATED
+from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARD, REWARDS, TRUNCATED
 from schemas.samples import ENGINE_ERROR, LENGTH, PROMPT_TOO_LONG
 
 if TYPE_CHECKING:
@@ -64,16 +64,18 @@ class Verifier:
     config: RewardConfig
     name: str
     version: str
+    role: str = REWARD
+    """See the column of `rewards`."""
 
     @classmethod
-    def of(cls, config: RewardConfig) -> Verifier:
+    def of(cls, config: RewardConfig, role: str = REWARD) -> Verifier:
         """The verifier that a configuration names.
 
         Raises:
             ConfigError: there is no such reward, or its options do not fit.
         """
         resolve_reward(config)
-        return cls(config, verifier_name(config), verifier_version(config))
+        return cls(config, verifier_name(config), verifier_version(config), role)
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class _Scorer:
 
 def _score_chunk(rows: pa.Table, pool: ScoringPool, verifier: Verifier, keep: Keep) -> Chunk:
     distinct, by_worker = pool.num_distinct_pairs, pool.num_scored_by_worker
-    scored = _score(rows, pool)
+    scored = _score(rows, pool, verifier.role)
     failed = checker_failures(verifier.config)
     failures = [
         s.verdict.detail for s in scored if s.verdict.detail and s.verdict.verdict in failed
@@ -231,8 +233,8 @@ def _score_chunk(rows: pa.Table, pool: ScoringPool, verifier: Verifier, keep: Ke
     )
 
 
-def _score(rows: pa.Table, pool: ScoringPool) -> list[Scored]:
-    """A verdict for each row, in order."""
+def _score(rows: pa.Table, pool: ScoringPool, role: str) -> list[Scored]:
+    """A verdict for each row, in order; a benchmark's own check is not corrected for cut samples."""
     samples = rows.select(["finish_reason", "solution", "reference", "question"]).to_pylist()
     solved = [sample for sample in samples if sample["finish_reason"] not in _UNSOLVED]
     given = iter(
@@ -245,7 +247,7 @@ def _score(rows: pa.Table, pool: ScoringPool) -> list[Scored]:
     for sample in samples:
         reason = sample["finish_reason"]
         found = Scored(_UNSOLVED[reason], 0.0) if reason in _UNSOLVED else next(given)
-        if reason == LENGTH and was_cut(sample["solution"], found.verdict):
+        if role == REWARD and reason == LENGTH and was_cut(sample["solution"], found.verdict):
             truncated = Verdict(0.0, TRUNCATED, found.verdict.extracted)
             found = found._replace(verdict=truncated)
         scored.append(found)
@@ -271,6 +273,7 @@ def reward_rows(rows: pa.Table, scored: list[Scored], verifier: Verifier) -> pa.
         "problem_id": rows["problem_id"],
         "verifier": [verifier.name] * len(scored),
         "verifier_version": [verifier.version] * len(scored),
+        "role": [verifier.role] * len(scored),
         "reward": [s.verdict.reward for s in scored],
         "verdict": [s.verdict.verdict for s in scored],
         "extracted": [s.verdict.extracted and s.verdict.extracted[:_MAX_EXTRACTED] for s in scored],

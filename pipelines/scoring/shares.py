@@ -1,4 +1,7 @@
-"""Which reward scores which samples: the run's own, or that of a suite.
+"""Which rewards score which samples: the run's own, or that of a suite, and further verifiers.
+
+Every sample has one share of role `reward`. Where `evaluation.verifiers` or a suite's `verifiers` are
+set, its samples are in further shares, of role `evaluation`.
 
 A suite that people grade (`reward.function: by_hand`) has no share: `rewards` holds verdicts, and
 its samples have none until people give marks. So nothing counts them as wrong, and `evaluations` of
@@ -11,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.config import RewardConfig, RunConfig
-from pipelines.config.suites import by_hand, rewards_by_suite
+from pipelines.config.suites import by_hand, rewards_by_suite, verifiers_by_split
 from pipelines.lake.sql_text import sql_list
 from pipelines.stage import Snapshot
+from schemas.rewards import EVALUATION, REWARD
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,22 +57,37 @@ class Share:
     reward: RewardConfig
     suites: tuple[str, ...] = ()
     """The suites they belong to; empty for those that the run's own reward scores."""
+    role: str = REWARD
+    """See the column of `rewards`."""
 
     @property
     def task(self) -> str:
         """The name of the work in its progress."""
-        return f"score {', '.join(self.suites)}" if self.suites else "score"
+        task = f"score {', '.join(self.suites)}" if self.suites else "score"
+        return task if self.role == REWARD else f"{task} by {self.reward.function}"
 
 
 def shares_of(config: RunConfig) -> list[Share]:
-    """The samples that have a reward, divided by it."""
+    """The samples that have a reward, divided by it, then those of each further verifier."""
     own = {
         name: reward for name, reward in rewards_by_suite(config).items() if reward != config.reward
     }
     apart = [*own, *by_hand(config)]
     rest = f"purpose NOT IN {sql_list(apart)}" if apart else "true"
     shares = [Share(rest, config.reward)]
-    for reward in dict.fromkeys(reward.model_dump_json() for reward in own.values()):
-        names = [name for name, given in own.items() if given.model_dump_json() == reward]
-        shares.append(Share(f"purpose IN {sql_list(names)}", own[names[0]], tuple(names)))
-    return shares
+    shares += _shares([(reward, name) for name, reward in own.items()], REWARD)
+    further = verifiers_by_split(config)
+    pairs = [(verifier, name) for name, several in further.items() for verifier in several]
+    return shares + _shares(pairs, EVALUATION)
+
+
+def _shares(pairs: list[tuple[RewardConfig, str]], role: str) -> list[Share]:
+    """One share per reward, from (reward, suite) pairs."""
+    suites: dict[str, list[str]] = {}
+    rewards = {reward.model_dump_json(): reward for reward, _ in pairs}
+    for reward, suite in pairs:
+        suites.setdefault(reward.model_dump_json(), []).append(suite)
+    return [
+        Share(f"purpose IN {sql_list(names)}", rewards[key], tuple(names), role)
+        for key, names in suites.items()
+    ]

@@ -22,7 +22,9 @@ def curate(config: RunConfig) -> SparkStage:
     ) -> DataFrame:
         from pyspark.sql import functions as f
 
-        drawn = samples.select("sample_id", "prompt_id", "policy_id", "num_tokens", "solution")
+        drawn = samples.select(
+            "sample_id", "prompt_id", "policy_id", "num_tokens", "solution", "stop_string"
+        )
         shown = prompts.select("prompt_id", f.col("text").alias("prompt"))
         return (
             selections.where("kept")
@@ -38,6 +40,7 @@ def curate(config: RunConfig) -> SparkStage:
                 "num_tokens",
                 "prompt",
                 "solution",
+                "stop_string",
             )
             .orderBy("problem_id", "sample_id")
         )

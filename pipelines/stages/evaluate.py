@@ -1,15 +1,13 @@
 """Evaluate: the metrics of a policy from its stored samples, each with its interval.
 
-Spark reduces the samples to one row per problem (draws, correct draws, votes); the metrics and the
-bootstrap over problems are computed from those rows on the driver.
+The metrics and the bootstrap over problems are computed on the driver, from the verdicts that
+`tallies.py` has counted per problem.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,43 +15,23 @@ import pyarrow as pa
 
 from pipelines.config import EvaluationConfig, RunConfig
 from pipelines.config.draws import covered
-from pipelines.config.suites import suites_of
-from pipelines.metrics.bootstrap import Estimate, Floats, bootstrap_means, estimate, interval
-from pipelines.metrics.pass_at_k import AnswerVotes, maj_at_k, pass_at_k
+from pipelines.config.suites import rewards_by_suite, suites_of, verifiers_by_split
+from pipelines.metrics.bootstrap import Estimate, Floats, SampleMeans, difference, mean_of
+from pipelines.metrics.pass_at_k import maj_at_k, pass_at_k
+from pipelines.rewards.resolve import verifier_name
 from pipelines.stage import SparkStage, StageContext
+from pipelines.stages.tallies import Metric, Tally, agreements, per_problem, tallies_of
 from schemas import EVALUATIONS, POLICIES, PROBLEMS, PROMPTS, REWARDS, SAMPLES
 from schemas.problems import TEST, TRAIN
 from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
-from schemas.rewards import CORRECT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Metrics = dict[str, Floats]
-"""Metric -> its value on each problem of a suite."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Draws and rewards of one suite under one decoding; arrays over problems."""
-
-    problem_ids: tuple[str, ...]
-    num_samples: Floats
-    num_correct: Floats
-    reward: Floats
-    """Mean reward of the problem's samples."""
-    votes: tuple[tuple[AnswerVotes, ...], ...]
-
-    def of(self, problem_ids: Set[str]) -> Tally:
-        """The tally of some of the problems."""
-        kept = [n for n, problem in enumerate(self.problem_ids) if problem in problem_ids]
-        return Tally(
-            tuple(self.problem_ids[n] for n in kept),
-            self.num_samples[kept],
-            self.num_correct[kept],
-            self.reward[kept],
-            tuple(self.votes[n] for n in kept),
-        )
+OF_A_REWARD = ("greedy_reward", "mean_reward")
+"""Metrics of the run's own reward only: a further verifier's are its accuracies."""
+Metrics = dict[str, Metric]
+"""Metric's name -> its values."""
 
 
 def evaluate(config: RunConfig, iteration: int) -> SparkStage:
@@ -63,7 +41,7 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
     |---|---|---|
     | greedy_accuracy, greedy_reward | greedy draws | share correct; mean reward |
     | pass_at_k | sampled draws | unbiased chance that one of k is correct |
-    | maj_at_k | sampled draws | unbiased credit of the majority answer of k |
+    | maj_at_k | sampled draws | unbiased credit of the majority answer of k, equal answers being one |
     | mean_reward, solved_share | sampled draws | mean reward; share with a correct draw |
     | train_test_gap (suite train) | both | train pass_at_1 minus test greedy_accuracy |
 
@@ -72,7 +50,12 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
     greedy accuracy, so the gap starts below 0, and a rise indicates overfitting.
     A suite with `by` (BIG-Bench Hard: `task`) also has rows for each value of that field, as suite
     `<suite>/<value>`; its own rows are the mean over those. A suite graded by hand has no rewards,
-    and no rows here. The prompts are an input so that the seal names their version; the samples
+    and no rows here.
+
+    By each further verifier (`evaluation.verifiers`) there are greedy_accuracy, solved_share, pass_at_k
+    and maj_at_k as `<verifier>/<metric>`, and `<verifier>/agreement_with_<other>`: the share of greedy
+    draws (of sampled ones, where there are no greedy ones) that both find correct or neither does.
+    The prompts are an input so that the seal names their version; the samples
     carry all that is read.
     """
 
@@ -84,9 +67,15 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
         problems: DataFrame,
         policies: DataFrame,
     ) -> DataFrame:
-        tallies = tallies_of(_per_problem(samples, rewards).toArrow())
+        counted = per_problem(samples, rewards).toArrow()
         groups = _groups(problems, config)
+        own = _of_verifier(counted, "")
+        tallies = tallies_of(own, config.reward, rewards_by_suite(config))
         rows = evaluate_tallies(tallies, config.evaluation, config.seed, groups)
+        rows = [{**row, "verifier": _own_name(config, row["suite"])} for row in rows]
+        if verifiers_by_split(config):
+            rows += _by_further_verifiers(config, counted, groups)
+            rows += agreement_rows(config, agreements(samples, rewards).toArrow().to_pylist())
         (policy_id,) = policies.select("policy_id").toArrow()["policy_id"].to_pylist()
         made = pa.Table.from_pylist(
             [{"policy_id": policy_id, **row} for row in rows],
@@ -120,14 +109,69 @@ def evaluate_tallies(
         rows += _grouped(suite, tallies, by_suite[suite], config, seed)
     for suite in sorted({suite for suite, _ in tallies} - by_suite.keys()):
         # One seed per suite, so that metrics of the same problems are resampled alike.
-        measure = partial(
-            estimate, num_bootstrap=config.num_bootstrap, seed=(seed, zlib.crc32(suite.encode()))
-        )
-        for name, values in _suite_metrics(suite, tallies, config.k).items():
-            rows.append(_row(suite, name, measure(values)))
+        key = (seed, zlib.crc32(suite.encode()))
+        for name, metric in _suite_metrics(suite, tallies, config.k).items():
+            rows.append(_row(suite, name, metric.sampled(config.num_bootstrap, key).estimate))
     gap = _train_test_gap(tallies, config.num_bootstrap, seed)
     if gap is not None:
         rows.append(_row(TRAIN, "train_test_gap", gap))
+    return rows
+
+
+def _of_verifier(counted: pa.Table, name: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return counted.filter(pc.equal(counted["further"], pa.scalar(name)))
+
+
+def _own_name(config: RunConfig, suite: str) -> str:
+    """The verifier that the run goes by on a suite, or on a part of one."""
+    name = suite.partition("/")[0]
+    return verifier_name(rewards_by_suite(config).get(name, config.reward))
+
+
+def _by_further_verifiers(
+    config: RunConfig, counted: pa.Table, groups: Groups
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    by_split = verifiers_by_split(config)
+    names = {verifier_name(one) for several in by_split.values() for one in several}
+    for name in sorted(names):
+        own = {
+            split: one
+            for split, several in by_split.items()
+            for one in several
+            if verifier_name(one) == name
+        }
+        tallies = tallies_of(_of_verifier(counted, name), config.reward, own)
+        rows += [
+            {**row, "metric": f"{name}/{row['metric']}", "verifier": name}
+            for row in evaluate_tallies(tallies, config.evaluation, config.seed, groups)
+            if row["metric"] not in OF_A_REWARD
+        ]
+    return rows
+
+
+def agreement_rows(config: RunConfig, shares: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The agreement of verifiers as rows of `evaluations`.
+
+    Args:
+        config: the run's.
+        shares: rows of `agreements`.
+    """
+    by_pair: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
+    for row in shares:
+        pair = (row["purpose"], row["first"], row["second"])
+        drawn = by_pair.setdefault(pair, {}).setdefault(row["decoding"], {})
+        drawn[row["problem_id"]] = row["share"]
+    rows = []
+    for (suite, first, second), by_decoding in sorted(by_pair.items()):
+        drawn = by_decoding.get(GREEDY) or next(iter(by_decoding.values()))
+        metric = Metric(np.array([drawn[problem] for problem in sorted(drawn)]))
+        key = (config.seed, zlib.crc32(suite.encode()))
+        found = metric.sampled(config.evaluation.num_bootstrap, key).estimate
+        name = f"{second}/agreement_with_{first or _own_name(config, suite)}"
+        rows.append({**_row(suite, name, found), "verifier": second})
     return rows
 
 
@@ -146,23 +190,15 @@ def _grouped(
         if name == suite
     }
     rows: list[dict[str, Any]] = []
-    draws: dict[str, list[tuple[Estimate, Floats]]] = {}
+    by_metric: dict[str, list[SampleMeans]] = {}
     for part in sorted({part for part, _ in parts}):
         key = (seed, zlib.crc32(part.encode()))
-        for name, values in _suite_metrics(part, parts, config.k).items():
+        for name, metric in _suite_metrics(part, parts, config.k).items():
             # Groups have different problems, so they are resampled independently.
-            means = bootstrap_means(values, config.num_bootstrap, key)
-            low, high = interval(means)
-            found = Estimate(float(values.mean()), float(low), float(high), len(values))
-            rows.append(_row(part, name, found))
-            draws.setdefault(name, []).append((found, means))
-    return rows + [_row(suite, name, _mean_over(several)) for name, several in draws.items()]
-
-
-def _mean_over(groups: list[tuple[Estimate, Floats]]) -> Estimate:
-    low, high = interval(np.mean([means for _, means in groups], axis=0))
-    value = float(np.mean([found.value for found, _ in groups]))
-    return Estimate(value, float(low), float(high), sum(found.n for found, _ in groups))
+            found = metric.sampled(config.num_bootstrap, key)
+            rows.append(_row(part, name, found.estimate))
+            by_metric.setdefault(name, []).append(found)
+    return rows + [_row(suite, name, mean_of(several)) for name, several in by_metric.items()]
 
 
 def _groups(problems: DataFrame, config: RunConfig) -> Groups:
@@ -178,83 +214,23 @@ def _groups(problems: DataFrame, config: RunConfig) -> Groups:
     return found
 
 
-def tallies_of(table: pa.Table) -> dict[tuple[str, str], Tally]:
-    """The tallies in the rows of `_per_problem`, by (suite, decoding)."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        groups.setdefault((row["purpose"], row["decoding"]), []).append(row)
-    return {
-        key: _tally(sorted(rows, key=lambda row: row["problem_id"])) for key, rows in groups.items()
-    }
-
-
-def _tally(rows: list[dict[str, Any]]) -> Tally:
-    def column(name: str) -> Floats:
-        return np.array([row[name] for row in rows], dtype=np.float64)
-
-    return Tally(
-        tuple(row["problem_id"] for row in rows),
-        column("num_samples"),
-        column("num_correct"),
-        column("reward"),
-        tuple(
-            tuple(
-                AnswerVotes(vote["votes"], vote["correct"] / vote["votes"])
-                for vote in row["answers"]
-            )
-            for row in rows
-        ),
-    )
-
-
-def _per_problem(samples: DataFrame, rewards: DataFrame) -> DataFrame:
-    """One row per (suite, decoding, problem): draws, correct draws, mean reward, votes per answer."""
-    from pyspark.sql import functions as f
-
-    problem = ("purpose", "decoding", "problem_id")
-    judged = rewards.select(
-        "sample_id",
-        "reward",
-        (f.col("verdict") == CORRECT).alias("correct"),
-        # A blank answer is no answer: it does not vote.
-        f.expr("nullif(trim(extracted), '')").alias("answer"),
-    )
-    answers = (
-        samples.select("sample_id", *problem)
-        .join(judged, on="sample_id", how="inner")
-        .groupBy(*problem, "answer")
-        .agg(
-            f.count("*").alias("votes"),
-            f.count_if("correct").alias("correct"),
-            f.sum("reward").alias("reward"),
-        )
-    )
-    vote = f.when(f.col("answer").isNotNull(), f.struct("votes", "correct"))
-    return answers.groupBy(*problem).agg(
-        f.sum("votes").alias("num_samples"),
-        f.sum("correct").alias("num_correct"),
-        (f.sum("reward") / f.sum("votes")).alias("reward"),
-        f.sort_array(f.collect_list(vote)).alias("answers"),
-    )
-
-
 def _suite_metrics(
     suite: str, tallies: dict[tuple[str, str], Tally], ks: tuple[int, ...]
 ) -> Metrics:
     values: Metrics = {}
     greedy = tallies.get((suite, GREEDY))
     if greedy is not None:
-        values["greedy_accuracy"] = greedy.num_correct / greedy.num_samples
-        values["greedy_reward"] = greedy.reward
+        values["greedy_accuracy"] = greedy.correct
+        values["greedy_reward"] = greedy.mean_reward
     drawn = _drawn(suite, tallies)
     if drawn is not None:
-        values["mean_reward"] = drawn.reward
-        values["solved_share"] = (drawn.num_correct > 0).astype(np.float64)
+        values["mean_reward"] = drawn.mean_reward
+        values["solved_share"] = Metric((drawn.num_correct > 0).astype(np.float64))
         for k in ks:
             # A suite is averaged over all its problems or not at all.
             if k <= drawn.num_samples.min():
-                values[f"pass_at_{k}"] = pass_at_k(drawn.num_samples, drawn.num_correct, k)
-                values[f"maj_at_{k}"] = _majorities(drawn, k)
+                values[f"pass_at_{k}"] = Metric(pass_at_k(drawn.num_samples, drawn.num_correct, k))
+                values[f"maj_at_{k}"] = Metric(_majorities(drawn, k))
     return values
 
 
@@ -277,13 +253,11 @@ def _train_test_gap(
     train, test = _drawn(TRAIN, tallies), tallies.get((TEST, GREEDY))
     if train is None or test is None:
         return None
-    seen, unseen = train.num_correct / train.num_samples, test.num_correct / test.num_samples
     # Different problems, so the two are resampled independently.
-    draws = bootstrap_means(seen, num_bootstrap, (seed, 0)) - bootstrap_means(
-        unseen, num_bootstrap, (seed, 1)
+    return difference(
+        train.correct.sampled(num_bootstrap, (seed, 0)),
+        test.correct.sampled(num_bootstrap, (seed, 1)),
     )
-    low, high = interval(draws)
-    return Estimate(float(seen.mean() - unseen.mean()), float(low), float(high), len(seen))
 
 
 def _row(suite: str, metric: str, found: Estimate) -> dict[str, Any]:

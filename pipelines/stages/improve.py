@@ -87,7 +87,7 @@ def _prepare(
     """The fine-tuning job, its pinned rows written where the workers read them."""
     import pyarrow.parquet as pq
 
-    rows = training_set.arrow(["prompt", "solution", "weight"])
+    rows = training_set.arrow(["prompt", "solution", "weight", "stop_string"])
     if rows.num_rows == 0:
         raise StageFailed(
             f"iteration {training_set.iteration}: no solution was rewarded, so there is nothing to "
@@ -128,6 +128,7 @@ def _measures(result: FineTuneResult, seconds: float) -> dict[str, float]:
         "train_loss": result.history[result.epoch - 1].train_loss,
         "epochs": float(result.num_epochs),
         "workers": float(result.world_size),
+        "rows_too_long": float(result.rows_too_long),
     }
 
 

@@ -1,6 +1,7 @@
 """Score: a verdict for every sample (the E-step's reward).
 
-Each suite's samples are scored by the suite's own reward, all others by the run's. Samples whose
+Each suite's samples are scored by the suite's own reward, all others by the run's; where further
+verifiers are configured (`evaluation.verifiers`), each of them gives a verdict too. Samples whose
 verdict is already committed are left out, so a stage that was stopped goes on where it was; verdicts
 of another version of the reward, and those on which it failed, are made again.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pipelines.config import RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
-from pipelines.config.suites import by_hand
+from pipelines.config.suites import by_hand, verifiers_by_split
 from pipelines.scoring.score_chunks import (
     CHUNK_SAMPLES,
     Verifier,
@@ -41,20 +42,25 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
         committed: Snapshot,
         writer: FileWriter,
     ) -> Iterator[list[WrittenFile]]:
-        shares = [(share, Verifier.of(share.reward)) for share in shares_of(config)]
+        shares = [(share, Verifier.of(share.reward, share.role)) for share in shares_of(config)]
         for share, verifier in shares:
             drawn = FilteredSnapshot(samples, share.condition)
             rows = pending(drawn, prompts, committed, verifier.name)
             for chunk in scored_chunks(rows, verifier, writer.write, context, share.task):
                 yield [chunk.made]
 
-    graded = by_hand(config)
+    graded, further = by_hand(config), verifiers_by_split(config)
     drawn = num_drawn(config, iteration, list(asked_sizes(config)))
-    rows = Amount({purpose: 0 if purpose in graded else sum(n) for purpose, n in drawn.items()})
+    verdicts = {
+        purpose: 0 if purpose in graded else 1 + len(further.get(purpose, ())) for purpose in drawn
+    }
+    rows = Amount({purpose: verdicts[purpose] * sum(n) for purpose, n in drawn.items()})
     return StreamStage(
         name="score",
         table=REWARDS,
-        obsolete=lambda: obsolete([Verifier.of(share.reward) for share in shares_of(config)]),
+        obsolete=lambda: obsolete(
+            [Verifier.of(share.reward, share.role) for share in shares_of(config)]
+        ),
         reads=(SAMPLES, PROMPTS),
         function=score_samples,
         workload=Workload(rows, chunked=rows, chunk_size=CHUNK_SAMPLES),

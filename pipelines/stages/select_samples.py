@@ -14,7 +14,17 @@ from pipelines.workload import Amount, Workload
 from schemas import REWARDS, SAMPLES, SELECTIONS
 from schemas.problems import TRAIN
 from schemas.prompts import SAMPLE
-from schemas.selections import BELOW_THRESHOLD, DUPLICATE, KEPT, OVER_CUTOFF, UNBALANCED
+from schemas.rewards import REWARD
+from schemas.samples import STOP
+from schemas.selections import (
+    BELOW_THRESHOLD,
+    DUPLICATE,
+    KEPT,
+    NO_END,
+    OVER_CUTOFF,
+    TOO_LONG,
+    UNBALANCED,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,40 +37,50 @@ def select(config: RunConfig) -> SparkStage:
         table=SELECTIONS,
         reads=(SAMPLES, REWARDS),
         function=lambda _, samples, rewards: select_samples(
-            samples, rewards, config.curate, config.seed
+            samples, rewards, config.curate, config.seed, config.model.max_model_len
         ),
         workload=Workload(Amount({TRAIN: config.sampling.num_samples_per_problem})),
     )
 
 
 def select_samples(
-    samples: DataFrame, rewards: DataFrame, config: CurateConfig, seed: int
+    samples: DataFrame, rewards: DataFrame, config: CurateConfig, seed: int, max_model_len: int
 ) -> DataFrame:
     """One row per training sample: kept, or the first rule against it.
 
-    The rules, in order: reward above the threshold; one of several equal solutions of a problem;
-    at most `cutoff` per problem; at most `max_rows` in all.
+    The rules, in order: reward above the threshold; ended by itself; no longer than the model with
+    prompt and end; one of several equal solutions of a problem; at most `cutoff` per problem; at
+    most `max_rows` in all.
     """
-    ranked = _rank(_candidates(config, seed, samples, rewards))
+    ranked = _rank(_candidates(config, seed, samples, rewards, max_model_len))
     if config.max_rows is not None:
         ranked = _balance(ranked, config.cutoff, config.max_rows)
     return _decide(ranked, config)
 
 
 def _candidates(
-    config: CurateConfig, seed: int, samples: DataFrame, rewards: DataFrame
+    config: CurateConfig, seed: int, samples: DataFrame, rewards: DataFrame, max_model_len: int
 ) -> DataFrame:
     """The E-step's samples as keys: texts are reduced to a digest before rows are shuffled."""
     from pyspark.sql import functions as f
 
-    drawn = samples.where((f.col("purpose") == TRAIN) & (f.col("decoding") == SAMPLE)).select(
-        "sample_id", "problem_id", _same_solution(config).alias("same")
+    untrainable = f.when(f.col("finish_reason") != STOP, NO_END).when(
+        f.col("num_prompt_tokens") + f.col("num_tokens") > max_model_len, TOO_LONG
     )
-    scored = rewards.select("sample_id", "reward", "verdict")
+    drawn = samples.where((f.col("purpose") == TRAIN) & (f.col("decoding") == SAMPLE)).select(
+        "sample_id",
+        "problem_id",
+        _same_solution(config).alias("same"),
+        untrainable.alias("untrainable"),
+    )
+    scored = rewards.where(f.col("role") == REWARD).select("sample_id", "reward", "verdict")
     # In Spark NaN is greater than every number; it must not be kept.
-    passed = (f.col("reward") > config.threshold) & ~f.isnan("reward")
+    rewarded = (f.col("reward") > config.threshold) & ~f.isnan("reward")
     return drawn.join(scored, on="sample_id", how="inner").select(
-        "*", passed.alias("passed"), _order(seed, "sample_id").alias("place")
+        "*",
+        rewarded.alias("rewarded"),
+        (rewarded & f.col("untrainable").isNull()).alias("passed"),
+        _order(seed, "sample_id").alias("place"),
     )
 
 
@@ -123,7 +143,8 @@ def _decide(ranked: DataFrame, config: CurateConfig) -> DataFrame:
     from pyspark.sql import functions as f
 
     reason = (
-        f.when(~f.col("passed"), BELOW_THRESHOLD)
+        f.when(~f.col("rewarded"), BELOW_THRESHOLD)
+        .when(~f.col("passed"), f.col("untrainable"))
         .when(~f.col("first"), DUPLICATE)
         .when(f.col("rank") > config.cutoff, OVER_CUTOFF)
     )

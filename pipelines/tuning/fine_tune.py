@@ -72,7 +72,7 @@ def train(
         InputError: the model or a row cannot be used.
     """
     tokenizer = load_tokenizer(job)
-    train_set = pack(tokenizer, read_train(job.train_file), job.stop, job.max_model_len)
+    train_set = pack(tokenizer, read_train(job.train_file), job.max_model_len)
     model, start_dtype = load_model(job, workers.device)
     check_supported(model, job.max_model_len)
     optimizer = torch.optim.AdamW(
@@ -279,6 +279,7 @@ class _Tuner:
             validation_reward=record.validation_reward,
             history=tuple(self.history),
             labelled_tokens=record.tokens,
+            rows_too_long=self.train_set.num_too_long,
             seconds=sum(record.seconds for record in self.history),
             world_size=self.workers.world_size,
             dtype=self.dtype,

@@ -24,10 +24,11 @@ class FineTuneJob(Section):
     """Checkpoint folder or hub id of the policy that is fine-tuned."""
     start_policy_id: str
     train_file: Path
-    """Parquet with the columns prompt, solution and weight."""
+    """Parquet with the columns prompt, solution, weight and stop_string."""
     validation_file: Path | None = None
     """Parquet with the columns text, reference and question; None without D_val."""
     stop: tuple[str, ...] = ()
+    """Strings that end a solution on D_val."""
     max_tokens: int
     """Maximum number of tokens of a solution on D_val."""
     max_model_len: int
@@ -80,6 +81,8 @@ class FineTuneResult(Section):
     history: tuple[EpochRecord, ...]
     labelled_tokens: int
     """Number per epoch."""
+    rows_too_long: int
+    """Rows of the training set that were left out, longer than the model."""
     seconds: float
     """Training and validation, without process start and loading."""
     world_size: int

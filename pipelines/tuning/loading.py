@@ -57,13 +57,13 @@ def read_train(file: Path) -> list[TrainingRow]:
     Raises:
         InputError: all weights are 0.
     """
-    columns = pq.read_table(file, columns=["prompt", "solution", "weight"]).to_pydict()
+    columns = pq.read_table(file, columns=list(TrainingRow._fields)).to_pydict()
     weights = columns["weight"]
     mean = sum(abs(weight) for weight in weights) / max(len(weights), 1)
     if mean == 0:
         raise InputError("training_set: every weight is 0; check curate.weight and the rewards")
     scaled = [weight / mean for weight in weights]
-    rows = zip(columns["prompt"], columns["solution"], scaled, strict=True)
+    rows = zip(columns["prompt"], columns["solution"], scaled, columns["stop_string"], strict=True)
     return [TrainingRow(*row) for row in rows]
 
 

@@ -8,8 +8,10 @@ The policy is trained on the same tokens that it reads and writes when it is sam
 - A solution's tokens are what follows the prompt's own tokens in the tokenization of
   prompt + solution + end. If a token spans the border between prompt and solution (the policy could
   not have written it), the solution is tokenized by itself.
-- The end is the first stop string if solutions are sampled with one, so that the policy learns to
-  write it; otherwise it is the end-of-text token.
+- The end is the one that the solution was drawn with: its stop string, or the end-of-text token.
+- A row that is longer than the model is left out and counted. Rows are selected by the number of
+  tokens drawn; a text may take more than those, as a policy does not always write the tokens that
+  its tokenizer would choose.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class TrainingRow(NamedTuple):
     prompt: str
     solution: str
     weight: float
+    stop_string: str | None
+    """The solution's end; None: the end-of-text token."""
 
 
 @dataclass(frozen=True)
@@ -55,48 +59,47 @@ class PackedRows:
 
     prefix: Tokens
     rows: tuple[PackedRow, ...]
+    num_too_long: int = 0
+    """Number of rows left out."""
 
 
 def pack(
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[TrainingRow],
-    stop: Sequence[str],
-    max_model_len: int,
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[TrainingRow], max_model_len: int
 ) -> PackedRows:
     """Tokenize a training set.
 
     Args:
         tokenizer: the policy's.
         rows: the training set.
-        stop: the stop strings that solutions are sampled with.
         max_model_len: maximum number of tokens of prompt, solution and end together.
 
     Raises:
-        InputError: a row is longer than that, or solutions have no end.
+        InputError: all rows are longer than that, or the tokenizer lacks the end of one.
     """
     if not rows:
         return PackedRows((), ())
     prompts = tokenize(tokenizer, [row.prompt for row in rows])
     prefix = shared_prefix(prompts)
     packed = []
-    end, end_tokens = _end(tokenizer, stop)
-    wholes = tokenize(tokenizer, [f"{row.prompt}{row.solution}{end}" for row in rows])
-    for number, (row, prompt, whole) in enumerate(zip(rows, prompts, wholes, strict=True), 1):
+    targets = [f"{row.solution}{row.stop_string or ''}" for row in rows]
+    wholes = tokenize(
+        tokenizer, [row.prompt + target for row, target in zip(rows, targets, strict=True)]
+    )
+    for row, target, prompt, whole in zip(rows, targets, prompts, wholes, strict=True):
         labels = whole[len(prompt) :]
         if whole[: len(prompt)] != prompt or not labels:
-            alone = tokenizer(f"{row.solution}{end}", add_special_tokens=False)
-            labels = tuple(alone["input_ids"])
-        labels += end_tokens
-        length = len(prompt) + len(labels)
-        if length > max_model_len:
-            raise InputError(
-                f"training_set row {number} has {length} tokens, model.max_model_len is "
-                f"{max_model_len}; raise it, under another --name if stored solutions reached it "
-                f"(the prompt ends in {row.prompt[-40:]!r})"
-            )
-        rest = prompt[len(prefix) :]
-        packed.append(PackedRow(rest + labels, len(rest), row.weight))
-    return PackedRows(prefix, tuple(packed))
+            labels = tuple(tokenizer(target, add_special_tokens=False)["input_ids"])
+        if row.stop_string is None:
+            labels += (_end_of_text(tokenizer),)
+        if len(prompt) + len(labels) <= max_model_len:
+            rest = prompt[len(prefix) :]
+            packed.append(PackedRow(rest + labels, len(rest), row.weight))
+    if not packed:
+        raise InputError(
+            f"training_set: none of the {len(rows)} rows has at most model.max_model_len = "
+            f"{max_model_len} tokens with its prompt and its end; raise it"
+        )
+    return PackedRows(prefix, tuple(packed), len(rows) - len(packed))
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
@@ -121,12 +124,10 @@ def shared_prefix(prompts: Sequence[Tokens]) -> Tokens:
     return first[: max(length, 0)]
 
 
-def _end(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str]) -> tuple[str, Tokens]:
-    """The end of every solution: text tokenized with it, and tokens put after it."""
-    if stop:
-        return stop[0], ()
+def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         raise InputError(
-            "the model's tokenizer has no end-of-text token, so solutions cannot end; set sampling.stop"
+            "training_set: a solution ended without a stop string, and the model's tokenizer has "
+            "no end-of-text token; set sampling.stop"
         )
-    return "", (int(tokenizer.eos_token_id),)
+    return int(tokenizer.eos_token_id)

@@ -234,7 +234,8 @@ DATA = (
     Broken(EVALUATIONS, "ci_high >= value", ({"value": 0.6}, {})),
     Broken(
         EVALUATIONS,
-        "value >= 0 and <= 1 where metric is not train_test_gap, mean_reward or graded_points",
+        "value >= 0 and <= 1 where metric is not train_test_gap, mean_reward, greedy_reward or "
+        "graded_points",
         (
             {"value": 1.5, "ci_high": 2.0},
             {"metric": "train_test_gap", "value": -0.5, "ci_low": -1.0},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines.config import BY_HAND
 from pipelines.errors import InputError, LakeError
 from pipelines.lake.sql_text import sql_list, sql_literal
 from pipelines.results.grading.marks import Mark
@@ -123,7 +124,11 @@ class _Slice:
         config = self.lake.config
         seed = (config.seed, zlib.crc32(self.suite.encode()))
         found = totals(grades, config.evaluation.num_bootstrap, seed)
-        shared = {"policy_id": grades[0]["policy_id"], "suite": self.suite}
+        shared = {
+            "policy_id": grades[0]["policy_id"],
+            "suite": self.suite,
+            "verifier": BY_HAND,
+        }
         rows = [
             {
                 **shared,

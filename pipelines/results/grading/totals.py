@@ -46,21 +46,14 @@ def totals(grades: Iterable[Row], num_bootstrap: int, seed: tuple[int, ...]) -> 
     draws = bootstrap_means(np.stack([points, maxima], axis=1), num_bootstrap, seed)
     n, total = len(points), float(points.sum())
     found = {
-        POINTS: _estimate(total, interval(draws[:, 0] * n), n),
-        SHARE: _estimate(total / float(maxima.sum()), interval(draws[:, 0] / draws[:, 1]), n),
+        POINTS: Estimate.of(total, interval(draws[:, 0] * n), n),
+        SHARE: Estimate.of(total / float(maxima.sum()), interval(draws[:, 0] / draws[:, 1]), n),
     }
     spreads = [[_spread(sample) for sample in drawn if len(sample) > 1] for drawn in problems]
     graded_twice = [float(np.mean(spread)) for spread in spreads if spread]
     if graded_twice:
-        mean = estimate(graded_twice, num_bootstrap, seed)
-        found[DISAGREEMENT] = _estimate(mean.value, (mean.low, mean.high), mean.n)
+        found[DISAGREEMENT] = estimate(graded_twice, num_bootstrap, seed)
     return found
-
-
-def _estimate(value: float, bounds: tuple[float, float], n: int) -> Estimate:
-    """An estimate whose interval contains it: with equal marks, rounding errors may lie beside it."""
-    low, high = bounds
-    return Estimate(value, min(low, value), max(high, value), n)
 
 
 def _mean_points(marks: list[Row]) -> float:

@@ -106,6 +106,16 @@ def is_number(text: str) -> bool:
     return _read(text.strip()).quantity is not None
 
 
+def answer_key(text: str) -> tuple[str, str]:
+    """A key that only equal answers share: the exact number with its unit, or the text squeezed."""
+    reading = _read(text.strip())
+    if "=" in reading.clean:
+        reading = _read(_right_side(reading.clean))
+    if reading.quantity is not None:
+        return str(reading.quantity.value), reading.quantity.unit
+    return reading.words or reading.squeezed, "text"
+
+
 @lru_cache(maxsize=65_536)
 def _read(text: str) -> _Reading:
     cleaned = clean(text)

@@ -2,7 +2,8 @@ r"""Structured answers: lists, sets, tuples, intervals, unions, matrices, equati
 
 An answer is read into a `Form`; two forms are compared member by member. Brackets count: `(1,2)` is
 not `[1,2]`, and a tuple is ordered. A bare list is a set, as answers to "find all x" are; compared
-with a tuple it has to be in the tuple's order.
+with a tuple it has to be in the tuple's order. An answer that repeats a member of a list or set (a
+double root) states it once, unless the reference repeats members too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ VALUE, LIST, SET, BRACKETED, UNION, MATRIX, EQUATION, BASED = (
 
 _INFINITE = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1, "inf": 1, "-inf": -1, "∞": 1, "-∞": -1}
 _EMPTY = {r"\emptyset", r"\varnothing", r"\{\}", "∅"}
-_LINK = re.compile(r",?\s*\\(?:text|mbox|textrm)\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+|;")
+LINK = re.compile(r",?\s*\\(?:text|mbox|textrm)\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+|;")
 _UNIT = re.compile(r"\\(?:text|mbox|mathrm|textrm)\s*\{[A-Za-z .]*\}(?:\^\{?[23]\}?)?\Z")
 _BASED = re.compile(r"(-?[0-9A-F.]+)_(?:\{([0-9]+|\\text\{[a-z]+\})\}|([0-9]+))")
 _MATRIX = re.compile(r"\\begin\{([pbvV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
@@ -33,7 +34,7 @@ _CUP = re.compile(r"\\cup(?![A-Za-z])")
 _MEMBERSHIP = re.compile(r"[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _ORDER = re.compile(r"(<=|>=|[<>≤≥]|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt)(?![A-Za-z]))")
 _NAME = re.compile(r"[A-Za-z]|\\[a-z]+")
-_PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])|±")
+PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])|±")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def read_form(text: str) -> Form | None:
 
 
 def compare_forms(ours: Form, theirs: Form) -> bool | None:
-    """Whether two answers are equal; None if that cannot be decided here."""
+    """Whether an answer equals a reference; None if that cannot be decided here."""
     if ours.kind != theirs.kind:
         return _compare_kinds(ours, theirs)
     if ours.kind == VALUE:
@@ -92,6 +93,8 @@ def compare_forms(ours: Form, theirs: Form) -> bool | None:
 
 def _compare_kinds(ours: Form, theirs: Form) -> bool | None:
     kinds = {ours.kind, theirs.kind}
+    if (ours.kind, theirs.kind) == (LIST, VALUE):
+        return _same_members(ours.members, (theirs,))  # 2, 2 for the double root 2
     if BASED in kinds:
         return _compare_based(ours, theirs)
     if kinds == {LIST, SET}:
@@ -120,10 +123,10 @@ def _form(text: str) -> Form:
 
 
 def _group(text: str) -> Form:
-    listed = _split(_LINK.sub(",", text))
+    listed = _split(LINK.sub(",", text))
     if len(listed) > 1 and read_quantity(text) is None:
         return Form(LIST, _members(listed))
-    if _PLUS_MINUS.search(text):
+    if PLUS_MINUS.search(text):
         return Form(LIST, _both_signs(text))
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Form(SET, _members(_split(text[2:-2])))
@@ -192,7 +195,7 @@ def _members(parts: list[str]) -> tuple[Form, ...]:
         parts = [right if equals else left for left, equals, right in sides]
     found: list[Form] = []
     for part in parts:
-        if _PLUS_MINUS.search(part):
+        if PLUS_MINUS.search(part):
             found.extend(_both_signs(part))
         elif part.strip():
             found.append(_form(part))
@@ -202,9 +205,9 @@ def _members(parts: list[str]) -> tuple[Form, ...]:
 def _both_signs(text: str) -> tuple[Form, ...]:
     name, equals, right = text.partition("=")
     text = right if equals and _NAME.fullmatch(name.strip()) else text
-    if len(_PLUS_MINUS.findall(text)) > 1:
+    if len(PLUS_MINUS.findall(text)) > 1:
         raise Unread(text)
-    return tuple(_single(_PLUS_MINUS.sub(sign, text).strip().lstrip("+")) for sign in "+-")
+    return tuple(_single(PLUS_MINUS.sub(sign, text).strip().lstrip("+")) for sign in "+-")
 
 
 def _split(text: str) -> list[str]:
@@ -264,7 +267,12 @@ def _in_order(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | None:
 
 
 def _same_members(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | None:
-    """Whether the members can be paired so that each equals its partner, in any order."""
+    """Whether the members can be paired so that each equals its partner, in any order.
+
+    Members that an answer repeats count once, unless the reference repeats some too.
+    """
+    if len(ours) > len(theirs) and len(_distinct(theirs)) == len(theirs):
+        ours = _distinct(ours)
     if len(ours) != len(theirs):
         return False
     left, unsure = list(theirs), False
@@ -277,6 +285,14 @@ def _same_members(ours: tuple[Form, ...], theirs: tuple[Form, ...]) -> bool | No
         else:
             return False
     return None if unsure else True
+
+
+def _distinct(members: tuple[Form, ...]) -> tuple[Form, ...]:
+    kept: list[Form] = []
+    for member in members:
+        if not any(_compare_members(member, other) for other in kept):
+            kept.append(member)
+    return tuple(kept)
 
 
 def _compare_members(ours: Form, theirs: Form) -> bool | None:

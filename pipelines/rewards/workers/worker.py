@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 
 from pipelines.errors import RestEMError
 from pipelines.rewards.math_answer import MathAnswer
+from pipelines.rewards.math_verify_library import MathVerify
 from pipelines.rewards.resolve import resolve_function
 from pipelines.rewards.unit_tests import UnitTests
 from pipelines.rewards.verdict import RewardFunction, Verdict
@@ -56,7 +57,7 @@ def _load(function: str, options: Mapping[str, object]) -> RewardFunction:
     if isinstance(reward, MathAnswer):
         reward.warm_up()
         return reward.score_symbolically
-    if isinstance(reward, UnitTests):
+    if isinstance(reward, UnitTests | MathVerify):
         reward.warm_up()
     return reward
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.config import RunConfig
 from pipelines.config.load import load_config
@@ -46,6 +47,27 @@ def test_settings_that_a_suite_leaves_open_are_the_runs() -> None:
     assert (bbh.max_tokens, bbh.stop, bbh.by) == (9, ("\n\n",), "task")
     assert (plain.max_tokens, plain.stop, plain.by) == (77, ("\n",), None)
     assert (plain.prompt, plain.reward) == (run.prompt, run.reward)
+
+
+@pytest.mark.parametrize(
+    ("reward", "verifiers", "twice"),
+    [
+        ("math_answer", ["math_answer"], "'math_answer' twice"),
+        ("math_answer", ["math_verify", "math_verify"], "'math_verify' twice"),
+        ("math_answer", ["by_hand"], "must be computed"),
+        ("by_hand", ["math_verify"], "must be computed"),
+    ],
+)
+def test_verdicts_of_one_sample_have_different_verifiers(
+    reward: str, verifiers: list[str], twice: str
+) -> None:
+    further = [{"function": name} for name in verifiers]
+    suite = {**PLAIN, "reward": {"function": reward}, "verifiers": further}
+    with pytest.raises(ValidationError, match=twice):
+        config(suite)
+    if reward != "by_hand":
+        with pytest.raises(ValidationError, match=twice):
+            config(evaluation={"verifiers": further})
 
 
 def test_suites_can_share_problems() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.metrics.bootstrap import bootstrap_means, estimate, interval, paired_difference
+from pipelines.metrics.bootstrap import (
+    bootstrap_means,
+    difference,
+    estimate,
+    interval,
+    paired_difference,
+    sample_means,
+)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
@@ -48,6 +55,38 @@ def test_a_paired_difference_is_surer_than_two_separate_intervals() -> None:
     assert found.value == pytest.approx(final.mean() - base.mean())
     assert 0 < found.low < found.high
     assert found.high - found.low < high - low
+
+
+@pytest.mark.parametrize("number", [1, 3, 33, 500])
+def test_shares_without_variation_have_wilson_s_interval(number: int) -> None:
+    # Wilson (1927) at 0 of n: the upper bound is z^2 / (n + z^2).
+    upper = 3.8415 / (number + 3.8415)
+    none = estimate(np.zeros(number), 100, (0,), share=True)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(upper, abs=1e-4)
+    every = estimate(np.ones(number), 100, (0,), share=True)
+    assert (every.value, every.high) == (1.0, 1.0)
+    assert every.low == pytest.approx(1 - upper, abs=1e-4)
+    rewards = estimate(np.zeros(number), 100, (0,))
+    assert (rewards.low, rewards.high) == (0.0, 0.0)
+
+
+def test_every_interval_contains_its_value() -> None:
+    for number in range(1, 60):
+        for value in (1 / 3, 8 / 12, 0.1, 1 - 1e-16):
+            for share in (False, True):
+                found = estimate(np.full(number, value), 100, (0,), share=share)
+                assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_a_difference_without_variation_on_one_side_keeps_that_side_s_uncertainty() -> None:
+    some = sample_means(np.arange(50) % 2, 500, (0,), share=True)
+    none = sample_means(np.zeros(30), 500, (1,), share=True)
+    found = difference(some, none)
+    assert found.value == 0.5
+    alone = some.estimate
+    assert found.low < alone.low
+    assert found.high == pytest.approx(alone.high, abs=1e-9)
 
 
 def test_a_paired_difference_needs_the_same_problems() -> None:

@@ -48,7 +48,8 @@ def test_a_clear_gain_excludes_zero_and_a_tie_does_not() -> None:
     assert same_run is not None
     gain, tie = better_run.gain, same_run.gain
     assert 0.25 < gain.low < 0.4 < gain.high < 0.55
-    assert (tie.value, tie.low, tie.high) == (0.0, 0.0, 0.0)
+    assert (tie.value, tie.low) == (0.0, -tie.high)
+    assert tie.high == pytest.approx(0.037, abs=1e-3)
     assert (better_run.wins, better_run.losses) == (40, 0)
 
 

@@ -61,6 +61,21 @@ def evaluations() -> list[dict[str, Any]]:
     ]
 
 
+def test_further_verifiers_have_columns() -> None:
+    further = [
+        {"iteration": 0, "suite": "test", "metric": metric, "value": value}
+        for metric, value in (
+            ("math_verify/greedy_accuracy", 0.5),
+            ("math_verify/agreement_with_math_answer", 0.75),
+            ("math_verify/pass_at_8", 0.75),
+        )
+    ]
+    (row, *_) = policy_rows([*evaluations(), *further], [])
+    assert row["math_verify greedy"] == "50.0 %"
+    assert row["math_verify agrees with math_answer"] == "75.0 %"
+    assert [name for name in row if "pass@" in name] == ["pass@1", "pass@8"]
+
+
 def stages() -> list[dict[str, Any]]:
     measures = '{"tokens": 81234, "tokens_per_second": 412.4}'
     generate = {"iteration": 0, "stage": "generate", "table_name": "samples"}

@@ -86,6 +86,57 @@ def test_the_last_of_several_boxes_is_scored_if_configured() -> None:
         math_answer(several_boxes="first")
 
 
+@pytest.mark.parametrize(
+    ("boxes", "reference", "verdict"),
+    [
+        (["3", "-4"], "3, -4", "correct"),
+        (["-4", "3"], "3, -4", "correct"),
+        (["3", "-4"], "$x_1 = 3$, $x_2 = -4$", "correct"),
+        (["x_1 = 3", "x_2 = -4"], "$x_1 = 3$, $x_2 = -4$", "correct"),
+        (["3", "-4"], r"3 \text{ and } -4", "correct"),
+        (["3", "-4"], r"\{-4, 3\}", "correct"),
+        (["3", "-3"], r"\pm 3", "correct"),
+        (["1, 2", "3"], "1, 2, 3", "correct"),
+        (["(1,2)", "(3,4)"], "(1,2), (3,4)", "correct"),
+        (["3", "-4", "3, -4"], "3, -4", "correct"),
+        (["3", "4"], "3, -4", "wrong"),
+        (["3", "7", "-4"], "3, -4", "ambiguous"),
+        (["3, -4", "3"], "3, -4", "ambiguous"),
+        (["7", "3, -4"], "3, -4", "ambiguous"),
+        (["3", "-4"], "(3, -4)", "ambiguous"),
+        (["1", "234"], "1,234", "ambiguous"),
+        (["3", "-4"], "3", "ambiguous"),
+    ],
+)
+def test_boxes_together_state_a_reference_of_several_parts(
+    boxes: list[str], reference: str, verdict: str
+) -> None:
+    solution = " and then ".join(rf"\boxed{{{box}}}" for box in boxes)
+    assert MathAnswer()(solution, reference).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "verdict"),
+    [
+        ("1, 1, 2", "1, 2", "correct"),
+        (r"\{1, 1, 2\}", r"\{1, 2\}", "correct"),
+        (r"\frac12, 0.5, 2", r"\frac12, 2", "correct"),
+        ("2, 2", "2", "correct"),
+        ("x = 2, x = 2", "2", "correct"),
+        ("2, 2, 3", "2, 2, 3", "correct"),
+        ("2, 3", "2, 2, 3", "wrong"),
+        ("2, 3, 3", "2, 2, 3", "wrong"),
+        ("2, 2, 3, 3", "2, 2, 3", "wrong"),
+        ("2, 2", "2, 3", "wrong"),
+        ("2, 3", "2", "wrong"),
+        ("(1, 2, 2)", "(1, 2)", "wrong"),
+        ("1, 1", "11", "wrong"),
+    ],
+)
+def test_a_member_of_a_list_may_be_repeated(answer: str, reference: str, verdict: str) -> None:
+    assert MathAnswer()(rf"\boxed{{{answer}}}", reference).verdict == verdict
+
+
 def test_a_verdict_carries_the_reward_and_the_answer_found() -> None:
     reward = MathAnswer()
     assert reward(r"\boxed{18}", "18") == Verdict(1.0, "correct", "18")

@@ -82,15 +82,21 @@ def test_an_exception_in_a_users_function_is_an_error_that_names_it() -> None:
     assert verdict.detail == "raised RuntimeError: no luck (sample_rewards.py, line 50)"
 
 
+KNOWN = (
+    "must be math_answer, exact_match, math_verify, hendrycks_math, unit_tests or "
+    "python:module:function"
+)
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
         (
             "math_anwser",
-            "must be math_answer, exact_match, unit_tests or python:module:function, got 'math_anwser'",
+            f"{KNOWN}, got 'math_anwser'",
         ),
-        ("python:module", "must be math_answer, exact_match, unit_tests or python:module:function"),
-        ("python::f", "must be math_answer, exact_match, unit_tests or python:module:function"),
+        ("python:module", KNOWN),
+        ("python::f", KNOWN),
         ("python:no_such_module:f", "module no_such_module cannot be imported"),
         (f"{SAMPLES}:absent", "has no function 'absent'; it has Path, Verdict, obeys"),
     ],

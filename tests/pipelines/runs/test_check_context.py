@@ -37,19 +37,27 @@ def test_a_suite_whose_checker_fails_does_not_hide_behind_the_other_samples() ->
 
 def test_all_samples_need_a_verdict_except_those_graded_by_hand() -> None:
     drawn = answers(("train", "a", "1"), ("exam", "e", "2"), ("bbh", "b", "3"))
-    first = drawn.table["sample_id"][0].as_py()
-    failed = {
-        "sample_id": first,
-        "verdict": "error",
-        "detail": "raised KeyError: 'x' (mine.py, line 2)",
-    }
-    scored = factories.arrow(REWARDS, failed)
+    why = "raised KeyError: 'x' (mine.py, line 2)"
     inputs: dict[str, Any] = {"samples": drawn}
+    scored = factories.arrow(
+        REWARDS,
+        {"sample_id": "s0", "verdict": "error", "detail": why},
+        {"sample_id": "s2", "role": "evaluation"},
+    )
     found = _rewards(config(EXAM, BBH), 0, scored, inputs)
     assert found.expected_rows == 2
-    assert found.checkers[0].usual_failure == failed["detail"]
+    assert found.checkers[0].usual_failure == why
     assert found.samples_without_verdict is not None
     assert [row["sample_id"] for row in found.samples_without_verdict.examples] == ["s2"]
+
+
+def test_further_verifiers_add_to_the_verdicts_expected() -> None:
+    drawn = answers(("train", "a", "1"), ("bbh", "b", "2"), ("bbh", "c", "3"))
+    inputs: dict[str, Any] = {"samples": drawn}
+    scored = factories.arrow(REWARDS, *({"sample_id": f"s{n}"} for n in range(3)))
+    further = [{"function": "math_verify"}, {"function": "hendrycks_math"}]
+    found = _rewards(config({**BBH, "verifiers": further}), 0, scored, inputs)
+    assert found.expected_rows == 3 + 2 * 2
 
 
 def test_references_are_scored_by_the_reward_of_their_suite() -> None:

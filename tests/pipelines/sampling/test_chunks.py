@@ -39,6 +39,7 @@ def test_rows_have_every_column_of_samples_but_the_partition_columns() -> None:
     assert rows["prompt_id"].to_pylist() == ["a", "a", "b"]
     assert rows["index"].to_pylist() == [0, 1, 0]
     assert rows["seed"].to_pylist() == [500, 501, 900]
+    assert rows["stop_string"].to_pylist() == ["\n", "\n", "\n"]
     assert rows["solution"].to_pylist() == ["four 0", "four 1", "four 0"]
     assert len(set(rows["sample_id"].to_pylist())) == 3
 

@@ -34,13 +34,13 @@ def test_the_scripted_sampler_draws_every_index_with_its_own_seed() -> None:
     (draws,) = sampler.draw([REQUEST])
     assert [draw.solution for draw in draws] == ["p 0", "p 1"]
     assert [draw.seed for draw in draws] == [10, 11]
-    assert {draw.finish_reason for draw in draws} == {STOP}
+    assert {(draw.finish_reason, draw.stop_string) for draw in draws} == {(STOP, "\n")}
 
 
 def test_the_scripted_sampler_cuts_a_solution_at_max_tokens() -> None:
     (draws,) = ScriptedSampler(lambda request, index: "a b c d").draw([REQUEST])
     assert (draws[0].solution, draws[0].num_tokens) == ("a b c", 3)
-    assert draws[0].finish_reason == LENGTH
+    assert (draws[0].finish_reason, draws[0].stop_string) == (LENGTH, None)
 
 
 def test_a_prompt_that_is_too_long_gets_all_its_rows_with_the_reason() -> None:

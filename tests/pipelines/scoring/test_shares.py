@@ -35,6 +35,24 @@ def test_each_sample_is_scored_by_one_reward_or_graded_by_hand() -> None:
     assert shares_of(config())[0].condition == "true"
 
 
+def test_further_verifiers_score_their_samples_too() -> None:
+    further = [{"function": "math_verify"}, {"function": "hendrycks_math"}]
+    run = config({**BBH, "verifiers": further[:1]}, evaluation={"verifiers": further})
+    found = [
+        (share.condition, share.reward.function, share.role, share.task) for share in shares_of(run)
+    ]
+    assert found[2:] == [
+        (
+            "purpose IN ('test', 'bbh')",
+            "math_verify",
+            "evaluation",
+            "score test, bbh by math_verify",
+        ),
+        ("purpose IN ('test')", "hendrycks_math", "evaluation", "score test by hendrycks_math"),
+    ]
+    assert {role for _, _, role, _ in found[:2]} == {"reward"}
+
+
 def answers(*rows: tuple[str, str, str]) -> Rows:
     """Samples of (purpose, prompt, solution)."""
     return Rows(
@@ -81,6 +99,24 @@ def test_every_suite_is_scored_by_its_own_reward_and_the_exam_by_none(tmp_path: 
     }
     assert rows["s1"]["verifier_version"] != rows["s2"]["verifier_version"]
     assert (measures["samples"], measures["verdict_correct"]) == (5, 3)
+
+
+def test_each_further_verifier_gives_its_own_verdict(tmp_path: Path) -> None:
+    drawn = answers(("train", "n", r"\boxed{4}"), ("test", "n", r"\boxed{3+1}"))
+    further = [{"function": "math_verify"}, {"function": "hendrycks_math"}]
+    run, writer = config(evaluation={"verifiers": further}), FolderWriter(tmp_path)
+    groups = score(run, 0).function(
+        context(tmp_path), drawn, prompts(n="4"), committed=committed([]), writer=writer
+    )
+    rows = writer.read([file for group in groups for file in group])
+    found = {(row["sample_id"], row["verifier"]): (row["role"], row["verdict"]) for row in rows}
+    assert found == {
+        ("s0", "math_answer"): ("reward", "correct"),
+        ("s1", "math_answer"): ("reward", "wrong"),  # not worked out
+        ("s1", "math_verify"): ("evaluation", "correct"),
+        ("s1", "hendrycks_math"): ("evaluation", "wrong"),
+    }
+    assert len(rows) == 4
 
 
 def test_a_filtered_snapshot_has_the_rows_of_its_purposes(tmp_path: Path) -> None:

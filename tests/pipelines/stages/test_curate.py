@@ -31,6 +31,7 @@ def tables(spark: SparkSession, draws: list[dict[str, Any]]) -> tuple[DataFrame,
             "purpose": draw.get("purpose", "train"),
             "decoding": draw.get("decoding", "sample"),
             "prompt_id": f"prompt of {draw['problem']}",
+            **draw.get("drawn", {}),
         }
         for number, draw in enumerate(draws)
     ]
@@ -47,7 +48,7 @@ def tables(spark: SparkSession, draws: list[dict[str, Any]]) -> tuple[DataFrame,
 def select(
     samples: DataFrame, rewards: DataFrame, seed: int = 0, **settings: Any
 ) -> dict[str, dict[str, Any]]:
-    rows = select_samples(samples, rewards, CurateConfig(**settings), seed).collect()
+    rows = select_samples(samples, rewards, CurateConfig(**settings), seed, 128).collect()
     assert len({row["sample_id"] for row in rows}) == len(rows)
     return {row["sample_id"]: row.asDict() for row in rows}
 
@@ -93,6 +94,38 @@ def test_every_rule_names_what_it_drops(spark: SparkSession) -> None:
     }
 
 
+def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSession) -> None:
+    ended = {"num_prompt_tokens": 100, "num_tokens": 28}
+    draws: list[dict[str, Any]] = [
+        {"problem": "a", "solution": "x", "drawn": {"finish_reason": "length"}},
+        {"problem": "a", "solution": "x", "drawn": {**ended, "num_tokens": 29}},
+        {"problem": "a", "solution": "x", "drawn": ended},
+        {"problem": "a", "solution": "", "drawn": {"finish_reason": "prompt_too_long"}},
+        {"problem": "a", "solution": "y", "drawn": {"finish_reason": "length"}, "reward": 0.0},
+    ]
+    found = select(*tables(spark, draws), cutoff=1)
+    assert {name: row["reason"] for name, row in found.items()} == {
+        "sample-1": "no_end",
+        "sample-2": "too_long_to_train",
+        "sample-3": "kept",
+        "sample-4": "no_end",
+        "sample-5": "reward_not_above_threshold",
+    }
+
+
+def test_only_the_run_s_own_verdict_is_selected_by(spark: SparkSession) -> None:
+    samples, rewards = tables(spark, [{"problem": "a"}, {"problem": "b", "reward": 0.0}])
+    further = spark.createDataFrame(
+        factories.arrow(
+            REWARDS,
+            *({"verifier": "math_verify", "role": "evaluation", "reward": 1.0} for _ in range(2)),
+        )
+    )
+    found = select(samples, rewards.unionByName(further))
+    assert kept(found) == {"sample-1"}
+    assert len(found) == 2
+
+
 def test_only_samples_of_the_e_step_are_considered(spark: SparkSession) -> None:
     draws = [
         {"problem": "a"},
@@ -105,7 +138,7 @@ def test_only_samples_of_the_e_step_are_considered(spark: SparkSession) -> None:
 
 def test_the_columns_are_those_of_the_table(spark: SparkSession) -> None:
     samples, rewards = tables(spark, many())
-    found = select_samples(samples, rewards, CurateConfig(max_rows=3), 0)
+    found = select_samples(samples, rewards, CurateConfig(max_rows=3), 0, 128)
     declared = SELECTIONS.spark_schema()
     assert [(c.name, c.dataType) for c in found.schema] == [
         (c.name, c.dataType) for c in declared if c.name not in ("run_id", "iteration")
@@ -174,7 +207,7 @@ def assembled(spark: SparkSession, **settings: Any) -> tuple[Any, set[str]]:
     config = RunConfig.model_validate(
         {"name": "r", "problems": {"sources": [source]}, "curate": settings}
     )
-    selections = select_samples(samples, rewards, config.curate, 0)
+    selections = select_samples(samples, rewards, config.curate, 0, 128)
     prompts = spark.createDataFrame(
         factories.arrow(
             PROMPTS, *[{"prompt_id": f"prompt of p{p}", "text": f"Q p{p}"} for p in range(6)]
@@ -190,6 +223,7 @@ def test_the_training_set_is_what_was_kept_with_its_prompt(spark: SparkSession) 
     assert {row["sample_id"] for row in rows} == chosen
     assert len(rows) == len(chosen)
     assert all(row["prompt"] == f"Q {row['problem_id']}" for row in rows)
+    assert {row["stop_string"] for row in rows} == {"\n\n"}
     assert all(row["solution"].startswith(f"s{row['problem_id'][1:]} ") for row in rows)
     assert [(c.name, c.dataType) for c in table.schema] == [
         (c.name, c.dataType)

@@ -126,6 +126,10 @@ def run(
     return Outcome(groups, rows, given.measures)
 
 
+STOPS = "abcdefghijklmnopqrstuvwxyz"
+"""A random model writes one of them soon."""
+
+
 def answer(request: Request, index: int) -> str:
     return f"{request.prompt_id} {index}"
 
@@ -266,15 +270,23 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
         *(prompt(f"p{n}", seed=10 * n, num_samples=3, stop=[]) for n in range(5)),
         prompt("greedy", decoding="greedy", temperature=0.0, top_k=0, num_samples=1, stop=[]),
         prompt("long", text="x" * 200, num_samples=2),
+        prompt("stopped", seed=7, num_samples=4, max_tokens=64, stop=list(STOPS)),
     )
     outcome = run(tmp_path, asked, None, str(checkpoint))
     rows = {(row["prompt_id"], row["index"]): row for row in outcome.rows.to_pylist()}
-    assert len(rows) == outcome.rows.num_rows == 5 * 3 + 1 + 2
+    assert len(rows) == outcome.rows.num_rows == 5 * 3 + 1 + 2 + 4
     for (prompt_id, index), row in rows.items():
         if prompt_id == "long":
             assert (row["finish_reason"], row["num_prompt_tokens"]) == ("prompt_too_long", 200)
             assert row["log_probability"] is None
             continue
+        if prompt_id == "stopped":
+            # The tokens drawn include those of the stop string, which the text does not.
+            assert row["stop_string"] in STOPS
+            assert row["num_tokens"] >= 1
+            assert not set(STOPS) & set(row["solution"])
+            continue
+        assert row["stop_string"] is None
         assert row["finish_reason"] in ("stop", "length")
         assert 1 <= row["num_tokens"] <= 8
         assert row["log_probability"] < 0

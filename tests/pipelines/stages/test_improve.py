@@ -62,8 +62,9 @@ TRAINING_SET = Rows(
             "prompt": prompt,
             "solution": solution,
             "weight": weight,
+            "stop_string": stop_string,
         }
-        for prompt, solution, weight in TRAIN_ROWS
+        for prompt, solution, weight, stop_string in TRAIN_ROWS
     ]
 )
 PROMPTS = Rows(
@@ -86,7 +87,9 @@ PROMPTS = Rows(
 def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     start = build_tiny_model(tmp_path / "start")
     base, given = policy_id_of(start), context(tmp_path)
-    table = improve(config()).function(given, TRAINING_SET, PROMPTS, policies(base, str(start)))
+    longer_than_the_model = {**TRAINING_SET.rows[0], "solution": "x" * 128}
+    training_set = Rows([*TRAINING_SET.rows, longer_than_the_model])
+    table = improve(config()).function(given, training_set, PROMPTS, policies(base, str(start)))
     columns = [name for name in POLICIES.column_names if name not in {"run_id", "iteration"}]
     assert table.column_names == columns
     (row,) = table.to_pylist()
@@ -99,6 +102,8 @@ def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     assert history[row["epoch"] - 1]["validation_reward"] == row["validation_reward"]
     assert given.measures["labelled_tokens"] == history[0]["tokens"] > 0
     assert given.measures["examples_per_second"] > 0
+    assert given.measures["rows_too_long"] == 1
+    assert history[0]["examples"] == len(TRAINING_SET.rows)
 
 
 def test_ray_is_started_for_a_training_that_is_launched_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pipelines.tuning.packing import TrainingRow
 FEW_SHOT = "Question: 1 + 1\nAnswer: 2\n\n"
 PROBLEMS = [f"{FEW_SHOT}Question: {a} + {a * 7 % 23}\nAnswer:" for a in range(1, 22)]
 TRAIN_ROWS = [
-    TrainingRow(prompt, f" {'an' * (i % 4)}{i * 3}. The answer is {i}", 1.0 + i % 3)
+    TrainingRow(prompt, f" {'an' * (i % 4)}{i * 3}. The answer is {i}", 1.0 + i % 3, "\n")
     for i, prompt in enumerate(PROBLEMS)
 ]
 """21 rows of several lengths and weights; with batches of 8, the last batch is short."""

@@ -74,7 +74,7 @@ def test_loss_and_gradient_are_those_of_plain_padded_rows(
 ) -> None:
     # Both ways of attending to the prefix: the fused kernel and split attention.
     monkeypatch.setattr("pipelines.tuning.shared_prefix.SCORES_LIMIT", limit)
-    packed = pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512)
+    packed = pack(tiny_tokenizer(), TRAIN_ROWS, 512)
     assert len(packed.prefix) > 20
     assert len({len(row.tokens) for row in packed.rows}) > 3
     assert_equal_to_plain(model, packed)
@@ -82,7 +82,7 @@ def test_loss_and_gradient_are_those_of_plain_padded_rows(
 
 def test_rows_without_a_shared_prefix_have_the_plain_loss_too(model: PreTrainedModel) -> None:
     rows = [row._replace(prompt=f"{chr(97 + i)}{row.prompt}") for i, row in enumerate(TRAIN_ROWS)]
-    packed = pack(tiny_tokenizer(), rows, ["\n"], 512)
+    packed = pack(tiny_tokenizer(), rows, 512)
     assert packed.prefix == ()
     assert_equal_to_plain(model, packed)
 
@@ -91,7 +91,7 @@ def test_logits_in_chunks_give_the_plain_loss(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.tuning.shared_prefix.LOGITS_CHUNK", 50)
-    assert_equal_to_plain(model, pack(tiny_tokenizer(), TRAIN_ROWS, ["\n"], 512))
+    assert_equal_to_plain(model, pack(tiny_tokenizer(), TRAIN_ROWS, 512))
 
 
 def test_a_model_that_shapes_its_logits_is_refused(model: PreTrainedModel) -> None:
