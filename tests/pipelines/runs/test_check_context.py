@@ -15,9 +15,12 @@ from tests.pipelines.config.test_suites import BBH, EXAM, config
 from tests.pipelines.scoring.test_shares import answers
 
 
-def verdicts(**by_sample: str) -> pa.Table:
-    """Rows of `rewards` by sample."""
-    rows = ({"sample_id": name, "verdict": verdict} for name, verdict in by_sample.items())
+def verdicts(verifiers: dict[str, str], **by_sample: str) -> pa.Table:
+    """Rows of `rewards` by sample, by `math_answer` unless `verifiers` names another one."""
+    rows = (
+        {"sample_id": name, "verdict": verdict, "verifier": verifiers.get(name, "math_answer")}
+        for name, verdict in by_sample.items()
+    )
     return factories.arrow(REWARDS, *rows)
 
 
@@ -26,10 +29,11 @@ def test_a_suite_whose_checker_fails_does_not_hide_behind_the_other_samples() ->
         *[("train", f"t{n}", "1") for n in range(98)], ("bbh", "b0", "3"), ("bbh", "b1", "3")
     )
     made = {f"s{n}": "correct" for n in range(98)} | {"s98": "timeout", "s99": "error"}
+    rows = verdicts({"s98": "exact_match", "s99": "exact_match"}, **made)
     inputs: dict[str, Any] = {"samples": drawn}
-    found = _rewards(config(EXAM, BBH), 0, verdicts(**made), inputs)
+    found = _rewards(config(EXAM, BBH), 0, rows, inputs)
     assert [(one.failed.count, one.total) for one in found.checkers] == [(0, 98), (2, 2)]
-    report = gate.check(REWARDS, verdicts(**made), Context(checkers=found.checkers))
+    report = gate.check(REWARDS, rows, Context(checkers=found.checkers))
     (failure,) = report.critical_failures
     assert "(bbh) failed on at most 2.0% of samples" in failure.failure()
     assert "2 found (100 % of 2 samples)" in failure.failure()
