@@ -141,7 +141,8 @@ def _engine_faults(
     budget = int(engine.gpu_memory_utilization * _smallest(gpus))
     memory = engine_memory(shape, dtype, size, engine.max_num_seqs, budget)
     if memory.kv_tokens < length:
-        more = "raise engine.tensor_parallel" if size < placement_limit(cluster) else "lower it"
+        most = max(node.gpus for node in cluster.nodes)
+        more = "raise engine.tensor_parallel" if size < most else "lower it"
         return [
             Fault(
                 f"model.max_model_len: an engine must hold one solution of {length} tokens, got room "
@@ -164,11 +165,6 @@ def _engine_faults(
             is_fatal=False,
         )
     ]
-
-
-def placement_limit(cluster: Cluster) -> int:
-    """The most GPUs that an engine can have: those of the largest node."""
-    return max((node.gpus for node in cluster.nodes), default=0)
 
 
 def _training_faults(config: RunConfig, cluster: Cluster, shape: ModelShape | None) -> list[Fault]:
