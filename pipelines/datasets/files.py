@@ -47,7 +47,7 @@ def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
                 yield number, _complete(record)
         except csv.Error as error:
             raise InputError(
-                f"{source.location}: line {reader.line_num}: is not CSV ({error}); fix the line"
+                f"{source.location}: line {max(reader.line_num, 1)}: is not CSV ({error}); fix the line"
             ) from None
 
 

@@ -225,3 +225,13 @@ def test_an_unreachable_hub_is_reported_quickly(monkeypatch: pytest.MonkeyPatch)
     assert message.startswith("problems.sources.location: cannot get 'nobody/no-such-set'")
     assert "\n" not in message
     assert time.monotonic() - started < 10
+
+
+def test_a_line_that_is_not_csv_is_numbered_from_1(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text('question,answer\n"1 + 1,2\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"line [1-9]\d*: is not CSV"):
+        list(read(SourceConfig(kind="csv", location=str(path)), 0))
+    path.write_text('"question\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"line [1-9]\d*: is not CSV"):
+        list(read(SourceConfig(kind="csv", location=str(path)), 0))
