@@ -132,7 +132,8 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
             limit = config.model.max_model_len
             lines.append(f"checked: prompts have at most {longest:,} of {limit:,} tokens")
     lines += [
-        f"not checked: the problems of {place}, which are not on this machine" for place in away
+        f"not checked: the problems of {place}, which are not on this machine"
+        for place in dict.fromkeys(away)
     ]
     if checkpoint is None:
         lines.append(

@@ -43,8 +43,8 @@ class SourceConfig(Section):
     """Keyword arguments of the reader.
 
     generator and reasoning_gym: those of the function or task; hub: those of
-    `datasets.load_dataset` (`name`, `revision`, ...); csv: those of `csv.reader`; delta: `version`
-    and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
+    `datasets.load_dataset` (`name`, `revision`, ...); csv: `encoding` and those of `csv.reader`
+    (`delimiter`, ...); delta: `version` and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
     """
     content: str | None = None
     """Hash of the files at the location, filled in when a run starts.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.config.curate import CurateConfig
 from pipelines.config.evaluation import EvaluationConfig, refuse_same_verifier
@@ -51,6 +51,11 @@ class RunConfig(Section):
     spark: SparkConfig = SparkConfig()
     mlflow: MLflowConfig = MLflowConfig()
     gate: GateConfig = GateConfig()
+
+    @field_validator("output")
+    @classmethod
+    def _home_in_full(cls, output: Path) -> Path:
+        return output.expanduser()
 
     @model_validator(mode="after")
     def _reward_is_computed(self) -> Self:

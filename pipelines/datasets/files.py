@@ -16,6 +16,9 @@ from pipelines.config import SourceConfig
 from pipelines.datasets.problem import Fields, NumberedRow, Unreadable
 from pipelines.errors import InputError
 
+_UTF_8 = "utf-8-sig"
+"""UTF-8, with or without a byte order mark."""
+
 
 def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     """One JSON object per line; empty lines are skipped.
@@ -33,7 +36,7 @@ def jsonl_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
 def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     """The records after the first line, which has the fields' names; they are numbered from 1.
 
-    `options` are those of Python's csv reader, such as `delimiter`.
+    `options` are those of Python's csv reader, such as `delimiter`, and `encoding` (default: UTF-8).
 
     Raises:
         InputError: the file cannot be read.
@@ -41,13 +44,20 @@ def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     del seed
     csv.field_size_limit(sys.maxsize)
     with _open(source) as lines:
-        reader = csv.DictReader(lines, strict=True, **source.options)
+        dialect = {name: value for name, value in source.options.items() if name != "encoding"}
+        try:
+            reader = csv.DictReader(lines, strict=True, **dialect)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"problems.sources.options: {dialect} are not options of a CSV reader ({error}); "
+                "such are delimiter, quotechar and encoding"
+            ) from None
         try:
             for number, record in enumerate(reader, 1):
                 yield number, _complete(record)
         except csv.Error as error:
             raise InputError(
-                f"{source.location}: line {reader.line_num}: is not CSV ({error}); fix the line"
+                f"{source.location}: line {max(reader.line_num, 1)}: is not CSV ({error}); fix the line"
             ) from None
 
 
@@ -73,11 +83,20 @@ def _open(source: SourceConfig) -> Iterator[TextIO]:
     path = Path(source.location).expanduser()
     newline = "" if source.kind == "csv" else None
     compressed = path.suffix == ".gz"
+    encoding = str(source.options.get("encoding", _UTF_8)) if source.kind == "csv" else _UTF_8
     try:
         with gzip.open(path) if compressed else path.open("rb") as file:
-            yield TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+            yield TextIOWrapper(file, encoding=encoding, newline=newline)
+    except LookupError:
+        raise InputError(
+            f"problems.sources.options.encoding must be one that Python knows, got {encoding!r}"
+        ) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: must be UTF-8 text ({error.reason}); convert the file") from None
+        known = "UTF-8" if encoding == _UTF_8 else encoding
+        hint = ", or name its encoding in options.encoding" if source.kind == "csv" else ""
+        raise InputError(
+            f"{path}: must be {known} text ({error.reason}); convert the file{hint}"
+        ) from None
     except OSError as error:
         raise InputError(
             f"problems.sources.location: cannot read {str(path)!r} "

@@ -245,5 +245,7 @@ def _select_nothing(table: Table) -> str:
 def _list_columns(name: str, empty: pa.Table) -> pa.Table:
     described = (_TABLES[name],) if name in _TABLES else TABLES
     meanings = {column.name: column.meaning for table in described for column in table.columns}
+    if name in _VIEWS:
+        meanings |= _VIEWS[name].meanings
     rows = [(field.name, str(field.type), meanings.get(field.name)) for field in empty.schema]
     return literal_table(("column", "type", "meaning"), rows)

@@ -30,10 +30,14 @@ def _require_declared_columns(table: Table, location: Location) -> None:
     stored = {field.name for field in location.open_table(table.name).schema().fields}
     declared = set(table.column_names)
     if stored != declared:
+        differences = [
+            f"{what} {', '.join(sorted(columns))}"
+            for what, columns in (("lacks", declared - stored), ("also has", stored - declared))
+            if columns
+        ]
         raise LakeError(
-            f"lake.uri: {location.uri} was made by another version of restem: table "
-            f"{table.name} lacks {sorted(declared - stored)} and has {sorted(stored - declared)}; "
-            "use another lake.uri, or the version that made it"
+            f"lake.uri: {location.uri} was made by another version of restem: table {table.name} "
+            f"{' and '.join(differences)}; use another lake.uri, or the version that made it"
         )
 
 

@@ -11,7 +11,8 @@ set of iteration i was drawn by policy i - 1, in iteration i - 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from schemas import TABLES
 
@@ -25,6 +26,8 @@ class View:
     reads: tuple[str, ...]
     """The tables it joins."""
     sql: str
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """Of the columns that no table has under that name."""
     rewards_read_by: str | None = None
     """The stage whose `rewards_read_by_<stage>` it joins."""
 
@@ -72,6 +75,12 @@ TRAINING_ROWS = View(
     LEFT JOIN all_policies f ON f.run_id = t.run_id AND f.iteration = t.iteration - 1
     LEFT JOIN all_policies n ON n.run_id = t.run_id AND n.iteration = t.iteration
     """,
+    {
+        "selection_rule": "kept, or the first rule against the sample",
+        "selection_rank": "the sample's place in its problem's seeded order",
+        "trained_policy_id": "the policy that was fine-tuned on the row",
+        "sampled_at": "when the sample was drawn (UTC)",
+    },
     rewards_read_by="select",
 )
 
@@ -107,6 +116,11 @@ PROBLEM_RATES = View(
     LEFT JOIN all_problems p ON p.run_id = s.run_id AND p.problem_id = s.problem_id
     GROUP BY s.run_id, s.iteration, s.problem_id, s.purpose, s.decoding, p.question, p.reference
     """,
+    {
+        "num_samples": "number of samples drawn",
+        "num_correct": "number of samples whose verdict is correct",
+        "success_rate": "share of samples whose verdict is correct",
+    },
 )
 
 LATEST_EVALUATIONS = View(

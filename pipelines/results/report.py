@@ -68,6 +68,8 @@ def report(
     )
     seals = reader.rows("SELECT * FROM stages ORDER BY attempt", run)
     latest = {seal.key: seal for seal in map(Seal.from_row, seals)}
+    drawn = "SELECT iteration, sum(num_tokens) AS tokens FROM samples GROUP BY iteration"
+    tokens = {row["iteration"]: float(row["tokens"]) for row in reader.rows(drawn, run)}
     sample = reader.rows("SELECT min(sample_id) AS id FROM training_set", run)[0]["id"]
     mlflow_run = reader.rows("SELECT max(mlflow_run_id) AS id FROM runs", run)[0]["id"]
     plot = config.folder / "accuracy.png"
@@ -75,7 +77,7 @@ def report(
         run,
         policies=policy_rows(evaluations, selections),
         suites=suite_rows(evaluations),
-        seconds=seconds_rows(latest.values(), timed_stages),
+        seconds=seconds_rows(latest.values(), timed_stages, tokens),
         gain=_gain(reader, config, evaluations),
         plot=plot_accuracy(evaluations, plot, run) if evaluations else None,
         commands=next_commands(config, sample, mlflow_run, typed),
@@ -136,12 +138,15 @@ def suite_rows(evaluations: Sequence[Row]) -> list[ReportRow]:
     ]
 
 
-def seconds_rows(seals: Collection[Seal], timed_stages: Sequence[str]) -> list[ReportRow]:
+def seconds_rows(
+    seals: Collection[Seal], timed_stages: Sequence[str], tokens: Mapping[int, float]
+) -> list[ReportRow]:
     """One row per iteration: seconds per stage and of all, tokens sampled and their rate.
 
     Args:
         seals: the last seal of each stage.
         timed_stages: stages that get a column if they are sealed, in order.
+        tokens: iteration -> number of tokens sampled, over all starts.
     """
     seconds = {seal.key: seal.seconds for seal in seals}
     sampling = {s.iteration: dict(s.measures) for s in seals if s.table_name == SAMPLES.name}
@@ -151,7 +156,7 @@ def seconds_rows(seals: Collection[Seal], timed_stages: Sequence[str]) -> list[R
             "iteration": str(i),
             **{stage: _number(seconds, (i, stage), ".1f") for stage in shown},
             "all": f"{sum(value for (iteration, _), value in seconds.items() if iteration == i):.0f}",
-            "tokens": _number(sampling.get(i), "tokens", ",.0f"),
+            "tokens": _number(tokens, i, ",.0f"),
             "tokens/s": _number(sampling.get(i), "tokens_per_second", ",.0f"),
         }
         for i in sorted({iteration for iteration, _ in seconds})

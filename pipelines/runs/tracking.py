@@ -10,12 +10,13 @@ fails later costs a warning: what it missed is in the lake, and is logged at the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -157,7 +158,8 @@ class MLflowTracker:
     def start(self) -> str:
         """See Tracker."""
         try:
-            self._experiment = self._find_or_create_experiment()
+            with _store_lock(self._config.mlflow.tracking_uri):
+                self._experiment = self._find_or_create_experiment()
             found = self._find_run(self._tags())
             if found is not None:
                 self._close_if_left_open(found)
@@ -276,9 +278,18 @@ class MLflowTracker:
         }
 
     def _find_run(self, tags: Mapping[str, str]) -> str | None:
-        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        runs = self._client.search_runs([self._experiment], query, max_results=1)
-        return str(runs[0].info.run_id) if runs else None
+        # MLflow's queries know no text with both quotes; what has one is compared here.
+        plain = {name: value for name, value in tags.items() if "'" not in value}
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in plain.items())
+        page: str | None = None
+        while True:
+            runs = self._client.search_runs([self._experiment], query, page_token=page)
+            for run in runs:
+                if tags.items() <= run.data.tags.items():
+                    return str(run.info.run_id)
+            page = runs.token
+            if not page:
+                return None
 
     def _create_run(self, name: str, tags: dict[str, str]) -> str:
         run = self._client.create_run(self._experiment, tags=tags, run_name=name)
@@ -353,6 +364,20 @@ def _open_client(uri: str) -> MlflowClient:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return MlflowClient(uri)
+
+
+@contextmanager
+def _store_lock(uri: str) -> Iterator[None]:
+    """Let one process at a time open a store in a file: two that make its schema break each other."""
+    folder = _sqlite_folder(uri)
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".mlflow.lock").open("w") as file:
+        with suppress(OSError):  # a mount without locks: as good as before
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _sqlite_folder(uri: str) -> Path | None:

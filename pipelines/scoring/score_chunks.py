@@ -21,6 +21,7 @@ from pipelines.lake.sql_text import sql_list, sql_literal
 from pipelines.rewards.resolve import (
     checker_failures,
     resolve_reward,
+    text_reward,
     verifier_name,
     verifier_version,
 )
@@ -39,7 +40,16 @@ if TYPE_CHECKING:
 LOCAL_SAMPLES = 20_000
 """Samples up to which the driver scores by itself: that takes about as long as Ray Data's start."""
 CHUNK_SAMPLES = 10_000
-"""Samples per file: the most that is scored again after a kill."""
+"""Maximum number of samples per file: the most that is scored again after a kill."""
+FIRST_CHUNK_SAMPLES = 16
+"""Samples in the first file of a reward whose speed is not known yet."""
+SECONDS_PER_CHUNK = 15.0
+"""Time that a file of such a reward should take: the most that an interrupt loses, and the longest
+time without a line of progress."""
+_MAX_GROWTH = 8
+"""Factor by which a file may be larger than the one before."""
+_RAY_CHUNK_SAMPLES = 1_000
+"""Samples per file of such a reward on Ray, where the size of all files is fixed before the first."""
 
 _UNSOLVED = {
     PROMPT_TOO_LONG: Verdict(0.0, NO_ANSWER),
@@ -166,18 +176,27 @@ def scored_chunks(
 def _chunks_here(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[Chunk]:
     if rows.num_rows == 0:
         return
+    compares_text = text_reward(verifier.config) is not None
+    size = CHUNK_SAMPLES if compares_text else min(FIRST_CHUNK_SAMPLES, CHUNK_SAMPLES)
+    done = 0
     with ScoringPool(verifier.config, usable_cores()) as pool:
-        for first in range(0, rows.num_rows, CHUNK_SAMPLES):
-            yield _score_chunk(rows.slice(first, CHUNK_SAMPLES), pool, verifier, keep)
+        while done < rows.num_rows:
+            start = time.monotonic()
+            chunk = _score_chunk(rows.slice(done, size), pool, verifier, keep)
+            growth = SECONDS_PER_CHUNK / max(time.monotonic() - start, 1e-9)
+            yield chunk
+            done += size
+            if not compares_text:
+                size = min(max(1, int(size * min(growth, _MAX_GROWTH))), CHUNK_SAMPLES)
 
 
 def _chunks_by_ray(rows: pa.Table, verifier: Verifier, keep: Keep) -> Iterator[Chunk]:
     import ray.data
 
-    starts = range(0, rows.num_rows, CHUNK_SAMPLES)
-    data = ray.data.from_arrow(
-        [rows.slice(first, CHUNK_SAMPLES).combine_chunks() for first in starts]
-    )
+    compares_text = text_reward(verifier.config) is not None
+    size = CHUNK_SAMPLES if compares_text else min(_RAY_CHUNK_SAMPLES, CHUNK_SAMPLES)
+    starts = range(0, rows.num_rows, size)
+    data = ray.data.from_arrow([rows.slice(first, size).combine_chunks() for first in starts])
     data.context.enable_progress_bars = False
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     cpus = [number for number in cpus if number]

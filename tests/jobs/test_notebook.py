@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import write_deltalake
 
+from schemas import RUNS
+from tests import factories
 from tests.lake_fixture import write_lake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,12 +42,16 @@ def test_notebooks_run_on_a_small_lake(
 ) -> None:
     from nbclient import NotebookClient
 
-    monkeypatch.setenv("RESTEM_LAKE", str(write_lake(tmp_path)))
-    monkeypatch.setenv("RESTEM_RUN", "first")
+    lake = write_lake(tmp_path)
+    begun = factories.arrow(
+        RUNS, {"run_id": "begun", "created_at": datetime(2030, 1, 1, tzinfo=UTC)}
+    )
+    write_deltalake(lake / "runs", begun, mode="append", partition_by=list(RUNS.partition_by))
+    monkeypatch.setenv("RESTEM_LAKE", str(lake))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = read(path)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
     printed = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in printed)
-    assert any("run 'first'" in output.get("text", "") for output in printed)
+    assert any("run 'second'" in output.get("text", "") for output in printed)

@@ -176,3 +176,10 @@ def test_files_are_looked_for_beside_the_configuration(
     (suite,) = config.evaluation.suites
     assert suite.source is not None
     assert suite.source.location == str(tmp_path / "project" / "s.parquet")
+
+
+def test_a_home_folder_is_written_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "a.yaml"
+    path.write_text(SOURCES + "output: ~/results\n")
+    assert load_config(path).folder == tmp_path / "results" / "runs" / "a"

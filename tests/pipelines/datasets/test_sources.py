@@ -225,3 +225,32 @@ def test_an_unreachable_hub_is_reported_quickly(monkeypatch: pytest.MonkeyPatch)
     assert message.startswith("problems.sources.location: cannot get 'nobody/no-such-set'")
     assert "\n" not in message
     assert time.monotonic() - started < 10
+
+
+def test_a_line_that_is_not_csv_is_numbered_from_1(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text('question,answer\n"1 + 1,2\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"line [1-9]\d*: is not CSV"):
+        list(read(SourceConfig(kind="csv", location=str(path)), 0))
+    path.write_text('"question\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"line [1-9]\d*: is not CSV"):
+        list(read(SourceConfig(kind="csv", location=str(path)), 0))
+
+
+def test_a_csv_file_may_have_another_delimiter_and_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes("question;answer\nWie groß?;groß\n".encode("latin-1"))
+
+    def problems(**options: Any) -> list[str]:
+        source = SourceConfig(kind="csv", location=str(path), options=options)
+        return [problem.question for problem in read(source, 0)]
+
+    assert problems(delimiter=";", encoding="latin-1") == ["Wie groß?"]
+    with pytest.raises(InputError, match=r"must be UTF-8 text .*options\.encoding"):
+        problems(delimiter=";")
+    with pytest.raises(InputError, match="encoding must be one that Python knows, got 'none'"):
+        problems(delimiter=";", encoding="none")
+    with pytest.raises(InputError, match="not options of a CSV reader"):
+        problems(delimiter=";;")
+    with pytest.raises(InputError, match="not options of a CSV reader"):
+        problems(seperator=";")

@@ -230,3 +230,9 @@ def test_reading_needs_no_pandas_and_no_jvm(folder: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert process.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_every_column_that_can_be_described_has_a_meaning(reader: LakeReader, name: str) -> None:
+    described = reader.rows(f"DESCRIBE {name}")
+    assert [row["column"] for row in described if not row["meaning"]] == []

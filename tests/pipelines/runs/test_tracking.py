@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,3 +182,35 @@ def test_without_mlflow_nothing_is_logged(tmp_path: Path) -> None:
     tracker.log_iteration(0, {}, [], [])
     tracker.finish()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lake_whose_path_has_quotes_is_found_again(quiet_folder: Path) -> None:
+    for name in ("the user's", 'a "quoted" user\'s'):
+        folder = quiet_folder / name
+        folder.mkdir()
+        run = config(folder, f"sqlite:///{quiet_folder}/mlflow.db")
+        first = MLflowTracker(run).start()
+        assert MLflowTracker(run).start() == first
+
+
+@pytest.mark.slow
+def test_runs_that_start_together_on_a_fresh_folder_all_begin(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from tests.pipelines.runs.test_tracking import config\n"
+        "from pipelines.runs.tracking import MLflowTracker\n"
+        "run = config(Path(sys.argv[1])).model_copy(update={'name': sys.argv[2]})\n"
+        "tracker = MLflowTracker(run)\ntracker.warm_up()\nprint(tracker.start())\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("a", "b", "c")
+    ]
+    told = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], told
+    assert len({out for out, _ in told}) == 3

@@ -336,3 +336,29 @@ def test_the_verifier_is_named_with_its_version() -> None:
     verifier = Verifier.of(RewardConfig())
     assert verifier.name == "math_answer"
     assert verifier.version
+
+
+def test_a_slow_reward_is_committed_by_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_chunks, "SECONDS_PER_CHUNK", 0.4)
+    drawn = samples(*[("a", f"sleep 0.{100 + n}") for n in range(40)])
+    groups = score(config(function=f"{SAMPLES}:obeys"), 1).function(
+        context(tmp_path),
+        drawn,
+        prompts(a="1"),
+        committed=committed([]),
+        writer=FolderWriter(tmp_path),
+    )
+    sizes = [file.num_rows for group in groups for file in group]
+    assert sum(sizes) == 40
+    assert len(sizes) >= 3
+    assert max(sizes) <= score_chunks.FIRST_CHUNK_SAMPLES
+
+
+def test_a_fast_reward_is_committed_in_few_chunks(tmp_path: Path) -> None:
+    drawn = samples(*[("a", f"word {n}") for n in range(2_000)])
+    reward = config(function=f"{SAMPLES}:share_of_words")
+    rows, _, _ = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
+    assert len(rows) == 2_000
+    assert len(list(tmp_path.iterdir())) <= 5
