@@ -10,10 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines.config import RunConfig
+from pipelines.config.secret import clean
 from pipelines.errors import ConfigError
 
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
+_FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
+"""Fields whose values are arguments of a library or a function."""
 
 
 def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -107,8 +110,21 @@ def explain_validation(error: ValidationError, where: str) -> str:
         elif item["type"] == "value_error":
             lines.append(f"{where}: {field}.{rule}" if item["loc"] else f"{where}: {rule}")
         else:
-            lines.append(f"{where}: {field} {rule}, got {item['input']!r}")
+            got = _shown(item["loc"], item["type"], item["input"])
+            lines.append(f"{where}: {field} {rule}, got {got}")
     return "\n".join(lines)
+
+
+def _shown(place: tuple[int | str, ...], fault: str, value: object) -> str:
+    """A value that breaks a rule; only its type if it may hold credentials.
+
+    Sections and lists may, and so may text in the place of one, or anything in a free mapping.
+    """
+    is_free = any(part in _FREE_MAPPINGS for part in place)
+    is_text_for_section = isinstance(value, str) and fault.endswith("_type")
+    if is_free or is_text_for_section or isinstance(value, dict | list):
+        return f"{type(value).__name__} (not shown)"
+    return repr(clean(value))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -128,18 +144,26 @@ def _yaml(path: Path, text: str) -> object:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: is not YAML: {_yaml_fault(error)}; fix the file") from None
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong, and where; not the line itself, which may hold a key."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "; ".join(str(error).splitlines()[:1])
+    mark = error.problem_mark
+    return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _override(tree: dict[str, Any], item: str) -> None:
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set must be section.field=value, got {item!r}")
+        raise ConfigError(f"--set must be section.field=value, got {key.partition(':')[0]!r}")
     *sections, field = key.strip().split(".")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {key}: the value is not YAML, got {text!r}") from None
+        raise ConfigError(f"--set {key}: the value is not YAML; quote it") from None
     for section in sections:
         child = tree.setdefault(section, {})
         if not isinstance(child, dict):

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from pipelines.config.published import PUBLISHED
+from pipelines.config.secret import Address, clean, hide, refuse_credentials, without_credentials
 from pipelines.config.section import Section
+
+_OWN_CODE = ("generator", "reasoning_gym")
+"""Kinds whose options are arguments of a function, which all decide rows."""
+_STORED_OPTIONS = frozenset(
+    (
+        # hub
+        "name", "revision", "split", "data_dir", "data_files", "features", "streaming",
+        "trust_remote_code", "verification_mode", "column_names", "field", "sep",
+        # csv and jsonl
+        "delimiter", "dialect", "doublequote", "encoding", "escapechar", "lineterminator",
+        "quotechar", "quoting", "skipinitialspace", "strict",
+        # delta
+        "version",
+    )
+)  # fmt: skip
+"""Options of readers that decide rows. Others (keys, endpoints) are neither stored nor pinned."""
 
 
 class SourceConfig(Section):
@@ -32,7 +49,7 @@ class SourceConfig(Section):
         "math500",
         "mbpp",
     ]
-    location: str = ""
+    location: Address = ""
     """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path or URI.
 
     A published set: a hub id (default: the set's own) or a file. `${NAME}` is replaced by that
@@ -44,6 +61,7 @@ class SourceConfig(Section):
     generator and reasoning_gym: those of the function or task; hub: those of
     `datasets.load_dataset` (`name`, `revision`, ...); csv: those of `csv.reader`; delta: `version`
     and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
+    Keys, tokens and storage options are not stored, and may change when a run is resumed.
     """
     dataset: str | None = None
     """Name of the set in `problems.dataset`; default: a published set's kind, else the location."""
@@ -71,12 +89,30 @@ class SourceConfig(Section):
     def _has_a_location(self) -> Self:
         if not self.location:
             raise ValueError(f"location is required for kind {self.kind}; add it")
+        if self.kind in _OWN_CODE:
+            refuse_credentials("options", self.options)
         return self
+
+    @field_serializer("options", when_used="json")
+    def _stored_options(self, options: dict[str, Any]) -> object:
+        if self.kind in _OWN_CODE:
+            return clean(options)
+        filters = PUBLISHED[self.kind].filters if self.kind in PUBLISHED else ()
+        stored = _STORED_OPTIONS.union(filters)
+        return clean({name: value for name, value in options.items() if name in stored})
+
+    def hide(self, message: str) -> str:
+        """A message about the source without its credentials."""
+        stored = self.model_dump(mode="json")
+        message = hide(message, self.location, stored["location"])
+        return hide(message, str(self.options), str(stored["options"]))
 
     @property
     def name(self) -> str:
         """The name in `problems.dataset`, the same wherever a published set is read from."""
-        return self.dataset or (self.kind if self.kind in PUBLISHED else self.location)
+        return self.dataset or (
+            self.kind if self.kind in PUBLISHED else without_credentials(self.location)
+        )
 
 
 class ContaminationConfig(Section):

@@ -69,6 +69,10 @@ class RunConfig(Section):
         """The settings that decide the run's rows: those pinned to its name."""
         return self.model_dump(mode="json", include=set(_PINNED))
 
+    def stored(self) -> dict[str, Any]:
+        """The settings without credentials, to be stored and logged; readable as a RunConfig."""
+        return self.model_dump(mode="json")
+
     def config_hash(self) -> str:
         """Hash of the pinned settings."""
         text = json.dumps(self.pinned(), sort_keys=True)

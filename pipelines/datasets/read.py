@@ -59,6 +59,13 @@ def read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
         InputError: the source cannot be read, is empty, or has rows that are not problems; the
             message comes after the last row and names the first of them.
     """
+    try:
+        yield from _read(source, seed)
+    except InputError as error:
+        raise InputError(source.hide(str(error))) from None
+
+
+def _read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
     changes: dict[str, str | None] = {
         "location": expanded(source.location, "problems.sources.location")
     }

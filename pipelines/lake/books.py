@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from expectations.check_result import CheckResult
 from pipelines.config import RunConfig
 from pipelines.config.flatten import changed_settings
-from pipelines.config.redact import redacted
 from pipelines.errors import LakeError
 from pipelines.lake.commit import commit, committed_transaction, latest_version
 from pipelines.lake.files import PartitionWriter
@@ -57,7 +56,7 @@ class Books:
         """Record the run, if it is new."""
         row = {
             "config_hash": self._config.config_hash(),
-            "config": json.dumps(redacted(self._config)),
+            "config": json.dumps(self._config.stored()),
             "code_version": self._code_version,
             "mlflow_run_id": mlflow_run_id,
             "created_at": datetime.now(UTC),

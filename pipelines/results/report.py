@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.config import RunConfig
+from pipelines.config.secret import without_credentials
 from pipelines.config.suites import RUN_SPLITS
 from pipelines.lake.seal import Seal
 from pipelines.metrics.bootstrap import Estimate
@@ -162,7 +163,9 @@ def next_commands(
     if sample_id is not None:
         commands.append(f"{restem} explain {sample_id}")
     if config.mlflow.enabled:
-        commands.append(_mlflow_command(config.mlflow.tracking_uri, mlflow_run_id))
+        commands.append(
+            _mlflow_command(without_credentials(config.mlflow.tracking_uri), mlflow_run_id)
+        )
     own = "problems.sources=[{kind: jsonl, location: problems.jsonl}]"
     commands.append(f"{restem} run configs/quickstart.yaml --name mine --set '{own}'")
     return commands
