@@ -8,13 +8,17 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from pipelines.config import RunConfig
 from pipelines.config.secret import clean
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, first_line
+from pipelines.runtime.plain_text import unstorable
 
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
+_FAULTS_OF_SCALARS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyYAML raises for a tagged or resolved scalar that it then cannot convert."""
 _FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
 """Fields whose values are arguments of a library or a function."""
 
@@ -46,9 +50,21 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
         if isinstance(section, dict) and isinstance(section.get("prompt"), dict):
             section["prompt"] = _with_texts(section["prompt"], path.parent)
     try:
-        return RunConfig.model_validate(tree)
+        text = unstorable(tree)
+        if text is not None:
+            raise ConfigError(
+                f"{path}: {text} has half of a surrogate pair, which no text file can hold; "
+                "correct it"
+            )
+        config = RunConfig.model_validate(tree)
+        config.stored()  # settings that cannot be stored must stop here, not at the first commit
     except ValidationError as error:
         raise ConfigError(explain_validation(error, str(path))) from None
+    except (RecursionError, PydanticSerializationError, ValueError):
+        raise ConfigError(
+            f"{path}: settings are nested too deeply, or hold themselves; write them out"
+        ) from None
+    return config
 
 
 def _with_texts(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -56,12 +72,20 @@ def _with_texts(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
     settings = dict(prompt)
     file = settings.pop("file", None)
     if file is not None:
-        in_file = _read_yaml(folder / file)
+        in_file = _read_yaml(folder / _path("prompt.file", file))
         settings = {k: v for k, v in in_file.items() if k not in _PROMPT_NOTES} | settings
     exemplars_file = settings.pop("exemplars_file", None)
     if exemplars_file is not None:
-        settings["exemplars"] = read_exemplars(folder / exemplars_file)
+        settings["exemplars"] = read_exemplars(
+            folder / _path("prompt.exemplars_file", exemplars_file)
+        )
     return settings
+
+
+def _path(field: str, value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ConfigError(f"{field} must be the path of a file, got {value!r}; correct it")
+    return value
 
 
 def read_exemplars(path: Path) -> list[dict[str, str]]:
@@ -71,7 +95,7 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
         ConfigError: the file is missing, or an exemplar lacks a field.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"prompt.exemplars_file: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -89,11 +113,16 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
 
 def _json_lines(path: Path, text: str) -> list[object]:
     rows: list[object] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             rows += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError as error:
             raise ConfigError(f"{path}: line {number} is not JSON: {error}") from None
+        except (ValueError, RecursionError):
+            raise ConfigError(
+                f"{path}: line {number} has a number of thousands of digits, or is nested too "
+                "deeply; correct it"
+            ) from None
     return rows
 
 
@@ -145,6 +174,11 @@ def _yaml(path: Path, text: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {_yaml_fault(error)}; fix the file") from None
+    except _FAULTS_OF_SCALARS as error:
+        raise ConfigError(
+            f"{path}: is not YAML: a number, a date or the nesting cannot be read "
+            f"({type(error).__name__}: {first_line(error)[:100]}); write text in quotes"
+        ) from None
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:
@@ -162,7 +196,7 @@ def _override(tree: dict[str, Any], item: str) -> None:
     *sections, field = key.strip().split(".")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *_FAULTS_OF_SCALARS):
         raise ConfigError(f"--set {key}: the value is not YAML; quote it") from None
     for section in sections:
         child = tree.setdefault(section, {})

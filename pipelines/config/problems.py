@@ -7,10 +7,17 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from pipelines.config.published import PUBLISHED
-from pipelines.config.secret import Address, clean, hide, refuse_credentials, without_credentials
+from pipelines.config.secret import (
+    Address,
+    clean,
+    hide,
+    leaves,
+    refuse_credentials,
+    without_credentials,
+)
 from pipelines.config.section import Section
 
-_OWN_CODE = ("generator", "reasoning_gym")
+OWN_CODE = ("generator", "reasoning_gym")
 """Kinds whose options are arguments of a function, which all decide rows."""
 _STORED_OPTIONS = frozenset(
     (
@@ -89,13 +96,13 @@ class SourceConfig(Section):
     def _has_a_location(self) -> Self:
         if not self.location:
             raise ValueError(f"location is required for kind {self.kind}; add it")
-        if self.kind in _OWN_CODE:
+        if self.kind in OWN_CODE:
             refuse_credentials("options", self.options)
         return self
 
     @field_serializer("options", when_used="json")
     def _stored_options(self, options: dict[str, Any]) -> object:
-        if self.kind in _OWN_CODE:
+        if self.kind in OWN_CODE:
             return clean(options)
         filters = PUBLISHED[self.kind].filters if self.kind in PUBLISHED else ()
         stored = _STORED_OPTIONS.union(filters)
@@ -105,7 +112,7 @@ class SourceConfig(Section):
         """A message about the source without its credentials."""
         stored = self.model_dump(mode="json")
         message = hide(message, self.location, stored["location"])
-        return hide(message, str(self.options), str(stored["options"]))
+        return hide(message, " ".join(leaves(self.options)), " ".join(leaves(stored["options"])))
 
     @property
     def name(self) -> str:

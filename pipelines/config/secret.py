@@ -65,7 +65,7 @@ Address = Annotated[
 
 def hide(text: str, given: str, shown: str) -> str:
     """A library's message without what `given` holds and its form to show does not."""
-    text = text.replace(given, shown)
+    text = text.replace(given, shown) if given else text
     for part in sorted(set(_PART.findall(given)) - set(_PART.findall(shown)), key=len):
         text = text.replace(part, "***")
     return text
@@ -85,6 +85,15 @@ def clean(value: object) -> object:
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     return value
+
+
+def leaves(value: object) -> list[str]:
+    """The values in nested settings as text, without the names."""
+    if isinstance(value, Mapping):
+        return [leaf for item in value.values() for leaf in leaves(item)]
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [str(value)]
 
 
 def refuse_credentials(field: str, arguments: object) -> None:

@@ -41,8 +41,21 @@ def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
     del seed
     csv.field_size_limit(sys.maxsize)
     with _open(source) as lines:
-        reader = csv.DictReader(lines, strict=True, **source.options)
         try:
+            reader = csv.DictReader(lines, strict=True, **source.options)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"problems.sources.options: {', '.join(source.options)} do not fit Python's csv "
+                f"reader ({error}); correct them"
+            ) from None
+        try:
+            names = list(reader.fieldnames or ())
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(
+                    f"{source.location}: line 1: must name each field once, got {twice[0]!r} "
+                    f"{names.count(twice[0])} times; rename one"
+                )
             for number, record in enumerate(reader, 1):
                 yield number, _complete(record)
         except csv.Error as error:
@@ -56,6 +69,10 @@ def _parsed(line: str) -> Fields | Unreadable:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         return Unreadable(f"is not JSON ({error.msg}, column {error.colno}); fix the line")
+    except ValueError:
+        return Unreadable("has a number of thousands of digits; write it as text")
+    except RecursionError:
+        return Unreadable("is nested too deeply; fix the line")
     if not isinstance(row, dict):
         return Unreadable(f"must be a JSON object, got {line.strip()[:60]!r}; give fields by name")
     return row
