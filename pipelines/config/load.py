@@ -126,6 +126,22 @@ def _json_lines(path: Path, text: str) -> list[object]:
     return rows
 
 
+def yaml_value(where: str, text: str) -> object:
+    """The value of an option that is given in YAML.
+
+    Args:
+        where: the option's name, for the message. The text itself may be a key.
+        text: the value.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, *_FAULTS_OF_SCALARS):
+        raise ConfigError(f"{where}: the value is not YAML; quote it") from None
+
+
 def explain_validation(error: ValidationError, where: str) -> str:
     """One line per broken field: its name, the rule, the value."""
     lines = []
@@ -194,10 +210,7 @@ def _override(tree: dict[str, Any], item: str) -> None:
     if not equals or not key.strip():
         raise ConfigError(f"--set must be section.field=value, got {key.partition(':')[0]!r}")
     *sections, field = key.strip().split(".")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, *_FAULTS_OF_SCALARS):
-        raise ConfigError(f"--set {key}: the value is not YAML; quote it") from None
+    value = yaml_value(f"--set {key}", text)
     for section in sections:
         child = tree.setdefault(section, {})
         if not isinstance(child, dict):

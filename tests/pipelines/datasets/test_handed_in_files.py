@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import SourceConfig
-from pipelines.config.load import load_config, read_exemplars
+from pipelines.config.load import load_config, read_exemplars, yaml_value
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import ConfigError, InputError
@@ -262,3 +262,9 @@ def test_any_bytes_are_exemplars_or_refused(content: bytes, name: str) -> None:
             read_exemplars(path)
         except ConfigError:
             return  # a message, and not what a parser happened to raise
+
+
+@pytest.mark.parametrize("text", ["{", "0b_", "9" * 5000, "!!int ''", "2020-99-99", "[" * 20_000])
+def test_an_option_that_is_not_yaml_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set seed: the value is not YAML; quote it"):
+        yaml_value("--set seed", text)
