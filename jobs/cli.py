@@ -264,16 +264,25 @@ def rescore(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change; nothing is written.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Your own configuration: its rewards may run, on its clusters."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code of rewards that only the lake names.")
+    ] = False,
 ) -> None:
     """Score a run's samples again with the current version of the verifier.
 
-    Prints the verdicts that changed, and what would change in the training sets.
+    Prints the verdicts that changed, and what would change in the training sets. Code that the lake
+    names is run only if it is built in, in your --config, or with --trust.
     """
+    own = None if config is None else _load(config, None, None)
     reader = _reader(lake, storage)
     reader.require_run(run)  # before the engines, so that mistakes show at once
     from jobs.show.rescore import rescore as rescore_run
 
-    rescore_run(reader, run, dry_run=dry_run)
+    rescore_run(reader, run, own, dry_run=dry_run, trusted=trust)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -17,12 +17,14 @@ from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
+from pipelines.config.secret import revealed, without_credentials
 from pipelines.errors import MachineError, first_line
 from pipelines.lake.location import Location
 from pipelines.runtime.cache import cache_folder
 from pipelines.runtime.hardware import usable_cores
 
 if TYPE_CHECKING:
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 _DELTA_CONF = {
@@ -137,7 +139,7 @@ def spark_conf(config: SparkConfig) -> dict[str, str]:
         conf["spark.sql.shuffle.partitions"] = str(config.shuffle_partitions)
     if _SUBMITTED in os.environ:
         # Master, memory and jars are arguments of spark-submit.
-        return {**conf, **config.conf}
+        return conf | revealed(config.conf)
     jars = [str(jar) for jar in delta_jars()]
     conf |= {"spark.master": config.master, "spark.driver.memory": config.driver_memory}
     if config.master.startswith("local"):
@@ -149,7 +151,7 @@ def spark_conf(config: SparkConfig) -> dict[str, str]:
         conf["spark.driver.extraClassPath"] = os.pathsep.join(jars)
     else:
         conf["spark.jars"] = ",".join(jars)
-    return {**conf, **config.conf}
+    return conf | revealed(config.conf)
 
 
 def _require_file_system(session: SparkSession, uri: str) -> None:
@@ -188,7 +190,7 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
         if SparkContext._gateway is None:
             # The JVM writes before Spark's log settings take effect: only its pipes catch it all.
             with log_file.open("ab") as log:
-                gateway = launch_gateway(settings, {"stdout": log, "stderr": log})
+                gateway = launch_gateway(_public(conf), {"stdout": log, "stderr": log})
             SparkContext._ensure_initialized(gateway=gateway, conf=settings)
         return SparkSession.builder.config(conf=settings).getOrCreate()
     except (Py4JError, PySparkRuntimeError) as error:
@@ -199,12 +201,23 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
         ) from None
 
 
+def _public(conf: Mapping[str, str]) -> SparkConf:
+    """The settings for the JVM's command line, which every user of the machine can read.
+
+    Hadoop's, among which are keys, are not: the context sets them once the JVM runs.
+    """
+    from pyspark import SparkConf
+
+    public = [(name, value) for name, value in conf.items() if not name.startswith("spark.hadoop.")]
+    return SparkConf(loadDefaults=False).setAppName("restem").setAll(public)
+
+
 def _connect(remote: str, config: SparkConfig) -> SparkSession:
     from pyspark.sql import SparkSession
 
     _require_reachable("spark.remote", remote, _CONNECT_PORT)
     builder = SparkSession.builder.remote(remote)
-    for key, value in config.conf.items():
+    for key, value in revealed(config.conf).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     if config.shuffle_partitions is not None:
@@ -314,4 +327,5 @@ def _require_reachable(field: str, address: str, default_port: int) -> None:
                 return
         except (OSError, ValueError):
             continue
-    raise MachineError(f"{field}: nothing answers at {address!r}; start it, or correct the address")
+    shown = without_credentials(address)
+    raise MachineError(f"{field}: nothing answers at {shown!r}; start it, or correct the address")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobs.machine.preflight import check_plan, pinned_to_contents
 from jobs.show.console import console, heading, table
+from pipelines.config.secret import without_credentials
 from pipelines.config.sizes import Sizes, asked_sizes
 from pipelines.config.suites import suite_sources
 from pipelines.runs.plan import PlannedStage, plan
@@ -45,9 +46,9 @@ def show_plan(config: RunConfig) -> None:
 def _problems(out: Console, config: RunConfig, sizes: Sizes) -> None:
     heading(out, "Problems")
     for source in config.problems.sources:
-        out.print(f"  {source.kind} {source.location}")
+        out.print(f"  {source.kind} {without_credentials(source.location)}")
     for name, source in suite_sources(config):
-        out.print(f"  suite {name}: {source.kind} {source.location}")
+        out.print(f"  suite {name}: {source.kind} {without_credentials(source.location)}")
     known = [f"{split} {'?' if n is None else f'{n:,}'}" for split, n in sizes.items()]
     out.print(f"  {', '.join(known)}")
     if None in sizes.values():

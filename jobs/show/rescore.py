@@ -15,6 +15,7 @@ from pipelines.lake.stored_run import stored_config
 from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.rescore import EXAMPLES, Rescored, Rescorer
 from pipelines.runs.silent_listener import SilentListener
+from pipelines.runs.trust import require_trust
 from pipelines.runtime.progress import for_terminal
 from pipelines.stage import StageContext
 
@@ -28,13 +29,27 @@ _TAIL = 160
 """Characters of a solution's end that are shown: its answer stands there."""
 
 
-def rescore(reader: LakeReader, run: str, *, dry_run: bool) -> None:
+def rescore(
+    reader: LakeReader, run: str, own: RunConfig | None, *, dry_run: bool, trusted: bool
+) -> None:
     """Rescore a run and print the changes per iteration.
 
+    Args:
+        reader: its lake.
+        run: its name.
+        own: the user's configuration, whose rewards are trusted and whose clusters are used.
+        dry_run: only show what would change.
+        trusted: whether to run code that only the lake names.
+
     Raises:
-        RestEMError: there is no such run, or anything that `Rescorer.rescore` raises.
+        RestEMError: there is no such run, its code is not trusted, or anything that
+            `Rescorer.rescore` raises.
     """
     config = stored_config(reader, run)
+    if not trusted:
+        require_trust(config, own)
+    if own is not None:
+        config = config.model_copy(update={"spark": own.spark, "ray": own.ray})
     out = console()
     num_rescored = 0
     with _rescorer(reader, config) as rescorer:

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import yaml
 from pydantic import ValidationError
 
 from pipelines.config import RewardConfig
-from pipelines.config.load import explain_validation
+from pipelines.config.load import explain_validation, yaml_value
 from pipelines.errors import ConfigError, InputError
 from pipelines.runtime.progress import for_terminal
 from pipelines.scoring.score_file import score_file
@@ -62,12 +61,7 @@ def reward_config(reward: str, options: dict[str, str], timeout: float | None) -
     Raises:
         ConfigError: an option is not YAML, or the timeout breaks its rule.
     """
-    values: dict[str, object] = {}
-    for key, text in options.items():
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--option {key}: the value is not YAML, got {text!r}") from None
+    values = {key: yaml_value(f"--option {key}", text) for key, text in options.items()}
     tree: dict[str, object] = {"function": reward, "options": values}
     if timeout is not None:
         tree["timeout_seconds"] = timeout

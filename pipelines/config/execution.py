@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipelines.config.secret import refuse_credentials
 from pipelines.config.section import Section
 
 _SPEED_ALONE = frozenset(
@@ -72,7 +73,12 @@ class EngineConfig(Section):
     max_restarts: int = Field(2, ge=0)
     """Maximum number of times an engine that died is started again."""
     extra: dict[str, Any] = {}
-    """Further arguments of vLLM's engine; they replace the ones above."""
+    """Further arguments of vLLM's engine; they replace the ones above. vLLM logs them."""
+
+    @model_validator(mode="after")
+    def _has_no_credentials(self) -> Self:
+        refuse_credentials("extra", self.extra)
+        return self
 
     @property
     def deciding(self) -> dict[str, str]:

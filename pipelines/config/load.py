@@ -10,16 +10,22 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from pipelines.config import RunConfig
-from pipelines.errors import ConfigError
+from pipelines.config.secret import clean
+from pipelines.errors import ConfigError, first_line
+from pipelines.runtime.plain_text import unstorable
 
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
 _FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
 """Kinds of sources whose location is always a path or a URI."""
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+_FAULTS_OF_SCALARS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyYAML raises for a tagged or resolved scalar that it then cannot convert."""
+_FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
+"""Fields whose values are arguments of a library or a function."""
 
 
 def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -54,11 +60,27 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
     _locate(sources, path.parent)
     if isinstance(suites, list):
         _locate([suite.get("source") for suite in suites if isinstance(suite, dict)], path.parent)
+    return _validated(tree, path, [item.partition("=")[0].strip() for item in overrides])
+
+
+def _validated(tree: dict[str, Any], path: Path, overrides: Sequence[str]) -> RunConfig:
+    """The settings as a RunConfig that can be stored."""
     try:
-        return RunConfig.model_validate(tree)
+        text = unstorable(tree)
+        if text is not None:
+            raise ConfigError(
+                f"{path}: {text} has half of a surrogate pair, which no text file can hold; "
+                "correct it"
+            )
+        config = RunConfig.model_validate(tree)
+        config.stored()  # settings that cannot be stored must stop here, not at the first commit
     except ValidationError as error:
-        changed = [item.partition("=")[0].strip() for item in overrides]
-        raise ConfigError(explain_validation(error, str(path), changed)) from None
+        raise ConfigError(explain_validation(error, str(path), overrides)) from None
+    except (RecursionError, PydanticSerializationError, ValueError):
+        raise ConfigError(
+            f"{path}: settings are nested too deeply, or hold themselves; write them out"
+        ) from None
+    return config
 
 
 def _locate(sources: object, folder: Path) -> None:
@@ -80,7 +102,7 @@ def _with_texts(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
     file = settings.pop("file", None)
     if file is None:
         return settings
-    path = folder / file
+    path = folder / _path("prompt.file", file)
     in_file = {key: value for key, value in _read_yaml(path).items() if key not in _PROMPT_NOTES}
     return _with_exemplars(in_file, path.parent) | settings
 
@@ -97,10 +119,18 @@ def _with_exemplars(prompt: dict[str, Any], folder: Path) -> dict[str, Any]:
                 f"{len(inline) if isinstance(inline, list) else 1} exemplars beside "
                 f"{exemplars_file!r}; remove one of them"
             )
-        settings["exemplars"] = read_exemplars(folder / exemplars_file)
+        settings["exemplars"] = read_exemplars(
+            folder / _path("prompt.exemplars_file", exemplars_file)
+        )
     elif isinstance(inline, list):
         settings["exemplars"] = _checked_exemplars(inline, "prompt.exemplars")
     return settings
+
+
+def _path(field: str, value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ConfigError(f"{field} must be the path of a file, got {value!r}; correct it")
+    return value
 
 
 def read_exemplars(path: Path) -> list[dict[str, str]]:
@@ -110,7 +140,7 @@ def read_exemplars(path: Path) -> list[dict[str, str]]:
         ConfigError: the file is missing, or an exemplar lacks a field or has one that is not text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"prompt.exemplars_file: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -137,12 +167,33 @@ def _checked_exemplars(rows: list[Any], where: str) -> list[dict[str, str]]:
 
 def _json_lines(path: Path, text: str) -> list[object]:
     rows: list[object] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             rows += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError as error:
             raise ConfigError(f"{path}: line {number} is not JSON: {error}") from None
+        except (ValueError, RecursionError):
+            raise ConfigError(
+                f"{path}: line {number} has a number of thousands of digits, or is nested too "
+                "deeply; correct it"
+            ) from None
     return rows
+
+
+def yaml_value(where: str, text: str) -> object:
+    """The value of an option that is given in YAML.
+
+    Args:
+        where: the option's name, for the message. The text itself may be a key.
+        text: the value.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, *_FAULTS_OF_SCALARS):
+        raise ConfigError(f"{where}: the value is not YAML; quote it") from None
 
 
 def explain_validation(
@@ -175,7 +226,7 @@ def _explain(
         return f"{name} is not a known field; {_meant(item['loc'], model)}"
     if item["type"] == "value_error":
         return f"{name}.{rule}" if item["loc"] else f"{where}: {rule}"
-    return f"{name} {rule}, got {item['input']!r}"
+    return f"{name} {rule}, got {_shown(item['loc'], item['type'], item['input'])}"
 
 
 def _meant(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -194,6 +245,18 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _shown(place: tuple[int | str, ...], fault: str, value: object) -> str:
+    """A value that breaks a rule; only its type if it may hold credentials.
+
+    Sections and lists may, and so may text in the place of one, or anything in a free mapping.
+    """
+    is_free = any(part in _FREE_MAPPINGS for part in place)
+    is_text_for_section = isinstance(value, str) and fault.endswith("_type")
+    if is_free or is_text_for_section or isinstance(value, dict | list):
+        return f"{type(value).__name__} (not shown)"
+    return repr(clean(value))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -215,7 +278,20 @@ def _yaml(path: Path, text: str) -> object:
     except _RepeatedKeyError as error:
         raise ConfigError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: is not YAML: {_yaml_fault(error)}; fix the file") from None
+    except _FAULTS_OF_SCALARS as error:
+        raise ConfigError(
+            f"{path}: is not YAML: a number, a date or the nesting cannot be read "
+            f"({type(error).__name__}: {first_line(error)[:100]}); write text in quotes"
+        ) from None
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong, and where; not the line itself, which may hold a key."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "; ".join(str(error).splitlines()[:1])
+    mark = error.problem_mark
+    return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 class _RepeatedKeyError(Exception):
@@ -242,12 +318,9 @@ class _UniqueKeys(yaml.SafeLoader):
 def _override(tree: dict[str, Any], item: str) -> None:
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set must be section.field=value, got {item!r}")
+        raise ConfigError(f"--set must be section.field=value, got {key.partition(':')[0]!r}")
     *sections, field = key.strip().split(".")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {key}: the value is not YAML, got {text!r}") from None
+    value = yaml_value(f"--set {key}", text)
     for section in sections:
         child = tree.setdefault(section, {})
         if not isinstance(child, dict):

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from pipelines.config.published import PUBLISHED
+from pipelines.config.secret import (
+    Address,
+    clean,
+    hide,
+    leaves,
+    refuse_credentials,
+    without_credentials,
+)
 from pipelines.config.section import Section
+
+OWN_CODE = ("generator", "reasoning_gym")
+"""Kinds whose options are arguments of a function, which all decide rows."""
+_STORED_OPTIONS = frozenset(
+    (
+        # hub
+        "name", "revision", "split", "data_dir", "data_files", "features", "streaming",
+        "trust_remote_code", "verification_mode", "column_names", "field", "sep",
+        # csv and jsonl
+        "delimiter", "dialect", "doublequote", "encoding", "escapechar", "lineterminator",
+        "quotechar", "quoting", "skipinitialspace", "strict",
+        # delta
+        "version",
+    )
+)  # fmt: skip
+"""Options of readers that decide rows. Others (keys, endpoints) are neither stored nor pinned."""
 
 
 class SourceConfig(Section):
@@ -32,7 +56,7 @@ class SourceConfig(Section):
         "math500",
         "mbpp",
     ]
-    location: str = ""
+    location: Address = ""
     """generator: `module:function`; reasoning_gym: task name; hub: data set id; else a path or URI.
 
     A published set: a hub id (default: the set's own) or a file. A relative path starts in the
@@ -44,7 +68,9 @@ class SourceConfig(Section):
 
     generator and reasoning_gym: those of the function or task; hub: those of
     `datasets.load_dataset` (`name`, `revision`, ...); csv: `encoding` and those of `csv.reader`
-    (`delimiter`, ...); delta: `version` and storage options; a published set: the hub's, and its own (`levels`, `difficulties`, ...).
+    (`delimiter`, ...); delta: `version` and storage options; a published set: the hub's, and its own
+    (`levels`, `difficulties`, ...). Keys, tokens and storage options are not stored, and may change
+    when a run is resumed.
     """
     content: str | None = None
     """Hash of the files at the location, filled in when a run starts.
@@ -81,12 +107,28 @@ class SourceConfig(Section):
     def _has_a_location(self) -> Self:
         if not self.location:
             raise ValueError(f"location is required for kind {self.kind}; add it")
+        if self.kind in OWN_CODE:
+            refuse_credentials("options", self.options)
         return self
+
+    @field_serializer("options", when_used="json")
+    def _stored_options(self, options: dict[str, Any]) -> object:
+        if self.kind in OWN_CODE:
+            return clean(options)
+        filters = PUBLISHED[self.kind].filters if self.kind in PUBLISHED else ()
+        stored = _STORED_OPTIONS.union(filters)
+        return clean({name: value for name, value in options.items() if name in stored})
+
+    def hide(self, message: str) -> str:
+        """A message about the source without its credentials."""
+        stored = self.model_dump(mode="json")
+        message = hide(message, self.location, stored["location"])
+        return hide(message, " ".join(leaves(self.options)), " ".join(leaves(stored["options"])))
 
     @property
     def name(self) -> str:
         """The name in `problems.dataset`, the same wherever a published set is read from."""
-        return self.identity or self.location
+        return self.identity or without_credentials(self.location)
 
     @property
     def identity(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipelines.config.secret import refuse_credentials
 from pipelines.config.section import Section
 
 BY_HAND = "by_hand"
@@ -45,3 +46,8 @@ class RewardConfig(Section):
         if self.function == "unit_tests":
             return ("max_checker_failures",)
         return ("max_checker_failures", "timeout_seconds", "memory_limit_mb")
+
+    @model_validator(mode="after")
+    def _has_no_credentials(self) -> Self:
+        refuse_credentials("options", self.options)
+        return self

@@ -112,6 +112,10 @@ class RunConfig(Section):
         """The settings that are stored anew if one of them changes: the pinned, growth, tolerances."""
         return self.model_dump(mode="json", include={*_PINNED, "num_iterations"})
 
+    def stored(self) -> dict[str, Any]:
+        """The settings without credentials, to be stored and logged; readable as a RunConfig."""
+        return self.model_dump(mode="json")
+
     def config_hash(self) -> str:
         """Hash of the pinned settings."""
         text = json.dumps(self.pinned(), sort_keys=True)

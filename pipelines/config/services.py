@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, SecretStr, model_validator
+
+from pipelines.config.secret import Address, without_credentials
 from pipelines.config.section import Section
 
 
@@ -12,16 +15,25 @@ class LakeConfig(Section):
 
     uri: str = "restem-data/lake"
     """Folder or object store (s3://, gs://, abfs://)."""
-    storage_options: dict[str, str] = {}
+    storage_options: dict[str, SecretStr] = {}
     """delta-rs's options for an object store; values may be keys, so they are never stored."""
     retention_days: int = Field(3650, ge=8)
     """Days for which earlier versions of a table can be read; set when the table is created."""
+
+    @model_validator(mode="after")
+    def _has_no_credentials(self) -> Self:
+        if without_credentials(self.uri) != self.uri:
+            raise ValueError(
+                "uri must have no user, password or query, since it is stored with the tables; "
+                "give them in lake.storage_options"
+            )
+        return self
 
 
 class RayConfig(Section):
     """The Ray cluster."""
 
-    address: str | None = None
+    address: Address | None = None
     """null: RAY_ADDRESS, else a cluster started on this machine for the run."""
     object_store_mb: int = Field(200, ge=80)
     """Size of the object store of a cluster started here."""
@@ -33,12 +45,12 @@ class SparkConfig(Section):
     """The Spark cluster: a classic master, or a Spark Connect server."""
 
     master: str = "local[*]"
-    remote: str | None = None
-    """Spark Connect server (sc://host:port), in place of `master`."""
+    remote: Address | None = None
+    """Spark Connect server (sc://host:port), in place of `master`; a token in it is not stored."""
     driver_memory: str = "2g"
     shuffle_partitions: int | None = Field(None, ge=1)
     """null: 2 on a local master, Spark's default elsewhere."""
-    conf: dict[str, str] = {}
+    conf: dict[str, SecretStr] = {}
     """Further Spark settings; values may be keys, so they are never stored."""
 
 
@@ -46,7 +58,8 @@ class MLflowConfig(Section):
     """The tracking server."""
 
     enabled: bool = True
-    tracking_uri: str = "sqlite:///restem-data/mlflow.db"
+    tracking_uri: Address = "sqlite:///restem-data/mlflow.db"
+    """A password in it is not stored; MLFLOW_TRACKING_USERNAME and _PASSWORD work as well."""
     experiment: str = "restem"
 
 

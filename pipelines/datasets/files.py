@@ -49,10 +49,17 @@ def csv_rows(source: SourceConfig, seed: int) -> Iterator[NumberedRow]:
             reader = csv.DictReader(lines, strict=True, **dialect)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"problems.sources.options: {dialect} are not options of a CSV reader ({error}); "
-                "such are delimiter, quotechar and encoding"
+                f"problems.sources.options: {', '.join(dialect)} do not fit Python's csv "
+                f"reader ({error}); such are delimiter, quotechar and encoding"
             ) from None
         try:
+            names = list(reader.fieldnames or ())
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(
+                    f"{source.location}: line 1: must name each field once, got {twice[0]!r} "
+                    f"{names.count(twice[0])} times; rename one"
+                )
             for number, record in enumerate(reader, 1):
                 yield number, _complete(record)
         except csv.Error as error:
@@ -66,6 +73,10 @@ def _parsed(line: str) -> Fields | Unreadable:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         return Unreadable(f"is not JSON ({error.msg}, column {error.colno}); fix the line")
+    except ValueError:
+        return Unreadable("has a number of thousands of digits; write it as text")
+    except RecursionError:
+        return Unreadable("is nested too deeply; fix the line")
     if not isinstance(row, dict):
         return Unreadable(f"must be a JSON object, got {line.strip()[:60]!r}; give fields by name")
     return row

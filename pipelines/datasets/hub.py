@@ -37,20 +37,33 @@ def _load(source: SourceConfig) -> Dataset:
     from huggingface_hub import constants
 
     # A local folder in the hub's layout needs no network.
-    if not Path(source.location).exists() and not _is_reachable(constants.ENDPOINT):
+    if not _is_local(source.location) and not _is_reachable(constants.ENDPOINT):
         # The client would retry for most of a minute; offline it goes to its cache at once.
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     datasets.disable_progress_bars()
     options: dict[str, Any] = {"split": source.split or "train", **source.options}
     try:
         return datasets.load_dataset(source.location, **options)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        datasets.exceptions.DatasetsError,
+    ) as error:
         reason = first_line(error)[:200].rstrip(".")
         raise InputError(
             f"problems.sources.location: cannot get {source.location!r} (split "
             f"{options['split']!r}) from the hub ({reason}); check its spelling, its options and "
             "the network, or use a file (kind: jsonl, csv, parquet)"
         ) from None
+
+
+def _is_local(location: str) -> bool:
+    try:
+        return Path(location).exists()
+    except (OSError, ValueError):  # too long for a path, or not one
+        return False
 
 
 def _is_reachable(endpoint: str) -> bool:

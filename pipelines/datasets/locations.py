@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from pipelines.config.secret import without_credentials
 from pipelines.errors import InputError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -29,7 +30,7 @@ def expanded(location: str, setting: str) -> str:
         text = os.environ.get(found[1], "")
         if not text:
             raise InputError(
-                f"{setting}: {location!r} needs the environment variable {found[1]}, which is not "
+                f"{setting}: {without_credentials(location)!r} needs the environment variable {found[1]}, which is not "
                 f"set; export {found[1]}=FOLDER (docs/data.md says what the folder holds)"
             )
         return text

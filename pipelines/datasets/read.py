@@ -7,9 +7,11 @@ and an entry in `_READERS`.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 
 from pipelines.config import SourceConfig
+from pipelines.config.problems import OWN_CODE
 from pipelines.config.published import PUBLISHED
 from pipelines.datasets import (
     apps,
@@ -29,7 +31,8 @@ from pipelines.datasets import (
 )
 from pipelines.datasets.locations import expanded
 from pipelines.datasets.problem import Fields, NumberedRow, RawProblem, Unreadable
-from pipelines.errors import InputError, list_faults
+from pipelines.errors import InputError, first_line, list_faults
+from pipelines.runtime.plain_text import unstorable
 
 _READERS: dict[str, Callable[[SourceConfig, int], Iterator[NumberedRow]]] = {
     "apps": apps.rows,
@@ -49,6 +52,16 @@ _READERS: dict[str, Callable[[SourceConfig, int], Iterator[NumberedRow]]] = {
     "parquet": parquet.rows,
     "reasoning_gym": reasoning_gym_task.rows,
 }
+_FAULTS_OF_FILES = (
+    ArithmeticError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
+"""What libraries raise for a torn or wrong file, a date out of range, a name that is no path."""
 _SPLITS = {"dev": "validation", "val": "validation", "valid": "validation"}
 
 
@@ -59,6 +72,23 @@ def read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
         InputError: the source cannot be read, is empty, or has rows that are not problems; the
             message comes after the last row and names the first of them.
     """
+    try:
+        yield from _read(source, seed)
+    except InputError as error:
+        raise InputError(source.hide(str(error))) from None
+    except _FAULTS_OF_FILES as error:
+        if source.kind in OWN_CODE:
+            raise  # a fault of the user's function, whose traceback says where
+        fault = f"{type(error).__name__}: {first_line(error)}"[:200]
+        raise InputError(
+            source.hide(
+                f"problems.sources.location: cannot read {source.location!r} as {source.kind} "
+                f"({fault}); check the file and the source's options"
+            )
+        ) from None
+
+
+def _read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
     changes: dict[str, str | None] = {
         "location": expanded(source.location, "problems.sources.location")
     }
@@ -86,6 +116,11 @@ def read(source: SourceConfig, seed: int) -> Iterator[RawProblem]:
 
 
 def _problem(source: SourceConfig, number: int, row: Fields) -> RawProblem | Unreadable:
+    text = unstorable(row)
+    if text is not None:
+        return Unreadable(
+            f"must be text that UTF-8 can hold, got {text} with half of a surrogate pair; fix it"
+        )
     fault = _fault(source, row)
     if fault:
         return Unreadable(fault)

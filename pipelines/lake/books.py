@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from expectations.check_result import CheckResult
 from pipelines.config import RunConfig
-from pipelines.config.redact import redacted
 from pipelines.errors import LakeError
 from pipelines.lake.commit import (
     AppTransaction,
@@ -135,7 +134,7 @@ class Books:
         stored, app_id = self._stored_config(), f"restem/{self._config.name}/run"
         row = {
             "config_hash": self._config.config_hash(),
-            "config": json.dumps(redacted(self._config)),
+            "config": json.dumps(self._config.stored()),
             "code_version": self._code_version,
             "mlflow_run_id": mlflow_run_id,
             "created_at": datetime.now(UTC),

@@ -22,12 +22,14 @@ class Location:
     """
 
     uri: str
-    storage_options: dict[str, str] = field(default_factory=dict)
+    storage_options: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, config: LakeConfig) -> Location:
         """The location that a configuration names."""
-        return cls.at(config.uri, config.storage_options)
+        from pipelines.config.secret import revealed  # pydantic: not for readers of a lake
+
+        return cls.at(config.uri, revealed(config.storage_options))
 
     @classmethod
     def at(cls, uri: str, storage_options: Mapping[str, str]) -> Location:

@@ -26,7 +26,7 @@ def pinned_config(reader: LakeReader, run: str) -> RunConfig | None:
 
 
 def stored_config(reader: LakeReader, run: str) -> RunConfig:
-    """The configuration that a run is pinned to, with the lake's present location.
+    """The configuration that a run is pinned to, with the lake's present location and no clusters.
 
     Raises:
         LakeError: there is no such run, or another version of restem made it.
@@ -37,7 +37,9 @@ def stored_config(reader: LakeReader, run: str) -> RunConfig:
     location = reader.location
     there = {"uri": location.uri, "storage_options": location.storage_options}
     tree["lake"] = {**tree.get("lake", {}), **there}
-    tree["spark"] = {**tree.get("spark", {}), "conf": {}}
+    # Where work is done is this machine's matter: a lake may be a stranger's, and so its clusters.
+    tree["spark"] = {**tree.get("spark", {}), "conf": {}, "remote": None, "master": "local[*]"}
+    tree["ray"] = {**tree.get("ray", {}), "address": None}
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.config import LakeConfig, RunConfig
+from pipelines.config.secret import without_credentials
 from pipelines.lake.location import Location
 
 _LOCAL_MLFLOW = "http://127.0.0.1:5000"
@@ -57,7 +58,8 @@ def next_commands(
     if sample_id is not None:
         commands.append(f"{restem} explain {sample_id} --run {run}{lake}")
     if config.mlflow.enabled:
-        commands.append(_mlflow_command(config.mlflow.tracking_uri, mlflow_run_id))
+        uri = without_credentials(config.mlflow.tracking_uri)
+        commands.append(_mlflow_command(uri, mlflow_run_id))
     if typed:
         again = shlex.join([*typed, "--name", f"{config.name}-2"])
         commands.append(f"{restem} run {again} --set seed={config.seed + 1}")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipelines.config import RunConfig
 from pipelines.config.flatten import flat_texts
-from pipelines.config.redact import redacted_for_tracker
+from pipelines.config.secret import hide, without_credentials
 from pipelines.errors import MachineError
 from pipelines.lake.location import Location
 
@@ -166,9 +166,8 @@ class MLflowTracker:
             self._parent = found or self._create_parent()
             self._client.update_run(self._parent, status="RUNNING")
         except _server_errors() as error:
-            uri = self._config.mlflow.tracking_uri
             raise MachineError(
-                f"mlflow.tracking_uri: cannot use {uri}: {_one_line(error)}; start the server or "
+                f"mlflow.tracking_uri: cannot use {self._described(error)}; start the server or "
                 "correct the address, or go without it: --set mlflow.enabled=false"
             ) from None
         return self._parent
@@ -299,7 +298,7 @@ class MLflowTracker:
         from mlflow.entities import Param
 
         run = self._create_run(self._config.name, self._tags())
-        settings = redacted_for_tracker(self._config)
+        settings = self._config.stored()
         params = [Param(key, text[:_MAX_PARAM_CHARS]) for key, text in flat_texts(settings).items()]
         for start in range(0, len(params), _MAX_PARAMS_PER_CALL):
             self._client.log_batch(run, params=params[start : start + _MAX_PARAMS_PER_CALL])
@@ -329,6 +328,12 @@ class MLflowTracker:
             self._client.log_inputs(run, rows)
             self._client.log_batch(run, tags=tags)
 
+    def _described(self, error: Exception) -> str:
+        """The server and its error; MLflow's messages have the address as it was given."""
+        uri = self._config.mlflow.tracking_uri.rstrip("/")
+        shown = without_credentials(uri)
+        return f"{shown}: {hide(_one_line(error), uri, shown)}"
+
     @contextmanager
     def _warning(self, loss: str) -> Iterator[None]:
         """Turn an error of the server into a warning that names what is missing there."""
@@ -336,7 +341,7 @@ class MLflowTracker:
             yield
         except _server_errors() as error:
             self._warn(
-                f"mlflow: {loss} ({self._config.mlflow.tracking_uri}: {_one_line(error)}); "
+                f"mlflow: {loss} ({self._described(error)}); "
                 "the run goes on, its tables are in the lake"
             )
 

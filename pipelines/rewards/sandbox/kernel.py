@@ -26,7 +26,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 
-SYSCALLS = {
+_SYSTEM_CALLS = {
     "x86_64": {"clone": 56, "pivot_root": 155, "capset": 126},
     "aarch64": {"clone": 220, "pivot_root": 41, "capset": 91},
 }
@@ -100,9 +100,9 @@ def install_filter(program: bytes) -> None:
 
 def _syscall(name: str, *arguments: object) -> int:
     machine = platform.machine()
-    if machine not in SYSCALLS:
+    if machine not in _SYSTEM_CALLS:
         raise OSError(f"the sandbox does not support the processor {machine}")
-    return int(_libc.syscall(ctypes.c_long(SYSCALLS[machine][name]), *arguments))
+    return int(_libc.syscall(ctypes.c_long(_SYSTEM_CALLS[machine][name]), *arguments))
 
 
 def _check(result: int, what: str) -> None:

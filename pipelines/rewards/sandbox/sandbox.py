@@ -13,7 +13,8 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from pipelines.errors import StageFailed
-from pipelines.rewards.sandbox import frames, launch
+from pipelines.rewards.sandbox import cgroup, frames, launch
+from pipelines.rewards.sandbox.cgroup import Cgroup
 from pipelines.rewards.sandbox.isolation import Limits
 from pipelines.rewards.sandbox.program import NOT_CONFINED, Job
 from pipelines.rewards.sandbox.zygote import EXITED, Ended
@@ -32,6 +33,7 @@ class Sandbox:
         self.kind = kind
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._cgroup: Cgroup | None = None
 
     def start(self, job: Job, limits: Limits, descriptors: Sequence[int]) -> None:
         """Start a program; call `finish` or `stop` before the next.
@@ -42,7 +44,8 @@ class Sandbox:
             descriptors: standard input, standard output, channel and report, in that order.
         """
         if self._control is None:
-            self._process, self._control = launch.spawn(self.kind)
+            self._cgroup = cgroup.make(limits)
+            self._process, self._control = launch.spawn(self.kind, self._cgroup)
         content = json.dumps({"job": asdict(job), "limits": asdict(limits)}).encode()
         header = len(content).to_bytes(4, "big")
         try:
@@ -81,7 +84,9 @@ class Sandbox:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._process = self._control = None
+        if self._cgroup is not None:
+            self._cgroup.remove()
+        self._process = self._control = self._cgroup = None
 
     def _lost(self) -> NoReturn:
         self.close()

@@ -1,84 +1,114 @@
-"""The seccomp filter: system calls that a program may not make.
+"""The seccomp filter: which system calls the kernel carries out for a program.
 
-A solution needs no second process, socket, tracing or namespace. Refusing those (`EPERM`; `ENOSYS`
-for `clone3`, so that callers fall back to `clone`) closes most of the kernel's surface, and makes
-one process's address space the memory of the whole program. Threads are allowed.
+What is not listed in `system_calls` is refused with `ENOSYS`, as a kernel without the call would
+(callers then fall back to older calls: the C library to `clone` for `clone3`), and a listed call
+with other arguments with `EPERM`. One process's address space is then the program's whole memory.
+
+The filter is written here and not by libseccomp, since that library is not in any Python package
+that can be installed with restem: `pyseccomp` loads the distribution's, and where that is missing
+there would be no sandbox. A test compares every number in the list with libseccomp's.
 """
 
 from __future__ import annotations
 
 import platform
 import struct
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from pipelines.rewards.sandbox import kernel
+from pipelines.rewards.sandbox import system_calls
 
-_EPERM, _ENOSYS = 1, 38
-_CLONE_THREAD = 0x00010000
-_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER_AT, _ARCH_AT, _ARGUMENT_AT = 0, 4, 16
+EPERM, ENOSYS = 1, 38
+ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
+LOAD, EQUAL, ABOVE, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x25, 0x35, 0x54, 0x06
+"""Instructions: load from the call's data, four tests of what was loaded, and the answer."""
+NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16
+
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
+_ALL_BITS = 0xFFFFFFFF
 
-_REFUSED = {
-    "x86_64": {
-        "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "fork": 57,
-        "vfork": 58, "execve": 59, "ptrace": 101, "personality": 135, "pivot_root": 155,
-        "chroot": 161, "mount": 165, "umount2": 166, "swapon": 167, "sethostname": 170,
-        "init_module": 175, "quotactl": 179, "add_key": 248, "request_key": 249, "keyctl": 250,
-        "unshare": 272, "perf_event_open": 298, "name_to_handle_at": 303,
-        "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310,
-        "process_vm_writev": 311, "finit_module": 313, "bpf": 321, "execveat": 322,
-        "userfaultfd": 323, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429,
-        "fsopen": 430, "fsmount": 432, "pidfd_getfd": 438, "mount_setattr": 442,
-    },
-    "aarch64": {
-        "socket": 198, "bind": 200, "listen": 201, "accept": 202, "connect": 203,
-        "execve": 221, "ptrace": 117, "personality": 92, "pivot_root": 41, "chroot": 51,
-        "mount": 40, "umount2": 39, "swapon": 224, "sethostname": 161, "init_module": 105,
-        "quotactl": 60, "add_key": 217, "request_key": 218, "keyctl": 219, "unshare": 97,
-        "perf_event_open": 241, "name_to_handle_at": 264, "open_by_handle_at": 265,
-        "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "finit_module": 273,
-        "bpf": 280, "execveat": 281, "userfaultfd": 282, "io_uring_setup": 425,
-        "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsmount": 432, "pidfd_getfd": 438,
-        "mount_setattr": 442,
-    },
-}  # fmt: skip
-_CLONE3 = 435
-_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+Instruction = tuple[int, int, int, int]
+"""Code, instructions to skip if the test holds, and if it does not, and a value."""
 
 
 @lru_cache(maxsize=1)
 def filter_program() -> bytes:
-    """The filter for this processor: BPF instructions over `struct seccomp_data`.
+    """The filter for this processor, as the kernel reads it.
 
     Raises:
-        OSError: its system calls are not listed here.
+        OSError: its system calls are not listed.
     """
-    machine = platform.machine()
-    if machine not in _REFUSED:
+    return b"".join(struct.pack("HBBI", *line) for line in instructions(platform.machine()))
+
+
+def instructions(machine: str) -> list[Instruction]:
+    """The filter for a processor: BPF instructions over `struct seccomp_data`.
+
+    Raises:
+        OSError: its system calls are not listed.
+    """
+    if machine not in ARCHITECTURES:
         raise OSError(f"no seccomp filter for the processor {machine}")
-    lines = [
-        _line(_LOAD, value=_ARCH_AT),
-        _line(_EQUAL, then=1, value=_ARCHITECTURE[machine]),
-        _line(_RETURN, value=_KILL),
-        _line(_LOAD, value=_NUMBER_AT),
-        _line(_AT_LEAST, otherwise=1, value=_X32),
-        _line(_RETURN, value=_KILL),
+    column = list(ARCHITECTURES).index(machine)
+    lines: list[Instruction] = [
+        # Numbers mean other calls on another architecture, of which one processor may have several.
+        (LOAD, 0, 0, ARCHITECTURE_AT),
+        (EQUAL, 1, 0, ARCHITECTURES[machine]),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NUMBER_AT),
+        (AT_LEAST, 0, 1, _X32),
+        (RETURN, 0, 0, KILL),
     ]
-    for number in _REFUSED[machine].values():
-        lines += [_line(_EQUAL, otherwise=1, value=number), _line(_RETURN, value=_ERRNO | _EPERM)]
-    lines += [_line(_EQUAL, otherwise=1, value=_CLONE3), _line(_RETURN, value=_ERRNO | _ENOSYS)]
-    lines += [
-        _line(_EQUAL, otherwise=3, value=kernel.SYSCALLS[machine]["clone"]),
-        _line(_LOAD, value=_ARGUMENT_AT),
-        _line(_ANY_BIT, then=1, value=_CLONE_THREAD),
-        _line(_RETURN, value=_ERRNO | _EPERM),
-        _line(_RETURN, value=_ALLOW),
-    ]
-    return b"".join(lines)
+    detached = _ALL_BITS ^ system_calls.THREAD_DETACHED
+    for call, argument, mask, values in (
+        (system_calls.CLONE, 0, detached, (system_calls.THREAD,)),
+        (system_calls.FCNTL, 1, _ALL_BITS, system_calls.FCNTL_COMMANDS),
+        (system_calls.IOCTL, 1, _ALL_BITS, system_calls.IOCTL_REQUESTS),
+        (system_calls.PRCTL, 0, _ALL_BITS, system_calls.PRCTL_OPTIONS),
+        (system_calls.PRLIMIT, 0, _ALL_BITS, system_calls.PRLIMIT_PROCESSES),
+        (system_calls.SOCKETPAIR, 0, _ALL_BITS, system_calls.SOCKET_FAMILIES),
+    ):
+        lines += _with_argument(call[column], argument, mask, values)
+    numbers = (pair[column] for pair in system_calls.NUMBERS.values())
+    return lines + _search(_ranges(number for number in numbers if number is not None))
 
 
-def _line(code: int, *, then: int = 0, otherwise: int = 0, value: int) -> bytes:
-    """One instruction; `then` and `otherwise` are the numbers of instructions that a test skips."""
-    return struct.pack("HBBI", code, then, otherwise, value)
+def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and last of each run of successive numbers, in order."""
+    ordered = sorted(numbers)
+    starts = [n for n, before in zip(ordered, [-2, *ordered], strict=False) if n != before + 1]
+    ends = [n for n, after in zip(ordered, [*ordered[1:], -2], strict=True) if after != n + 1]
+    return list(zip(starts, ends, strict=True))
+
+
+def _search(ranges: Sequence[tuple[int, int]]) -> list[Instruction]:
+    """Allow the numbers in some ranges, found by halving: the kernel tries each number once."""
+    if len(ranges) > 1:
+        middle = len(ranges) // 2
+        below, above = _search(ranges[:middle]), _search(ranges[middle:])
+        return [(AT_LEAST, len(below), 0, ranges[middle][0]), *below, *above]
+    ((first, last),) = ranges
+    return [
+        (AT_LEAST, 0, 1, first),
+        (ABOVE, 0, 1, last),
+        (RETURN, 0, 0, ERRNO | ENOSYS),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _with_argument(
+    number: int, argument: int, mask: int, values: tuple[int, ...]
+) -> list[Instruction]:
+    """Allow a call if the low half of one argument is, under a mask, one of some values.
+
+    All these arguments have 32 bits: the kernel ignores the high half, and so does the filter.
+    """
+    lines: list[Instruction] = [
+        (LOAD, 0, 0, ARGUMENTS_AT + 8 * argument),
+        (AND, 0, 0, mask),
+        *((EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)),
+        (RETURN, 0, 0, ERRNO | EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ]
+    return [(EQUAL, 0, len(lines), number), *lines]

@@ -149,12 +149,13 @@ def test_a_start_that_died_without_a_word_is_closed_by_the_next_one(quiet_folder
 
 @pytest.mark.slow
 def test_an_unreachable_server_stops_the_start_with_one_line(tmp_path: Path) -> None:
-    run = config(tmp_path, "http://127.0.0.1:1")
+    run = config(tmp_path, "http://me:planted-4f1c@127.0.0.1:1")
     with pytest.raises(MachineError) as caught:
         MLflowTracker(run).start()
     text = str(caught.value)
     assert text.startswith("mlflow.tracking_uri: cannot use http://127.0.0.1:1: no server answers")
     assert "--set mlflow.enabled=false" in text
+    assert "planted" not in text
     assert "\n" not in text
 
 
