@@ -171,7 +171,7 @@ def test_a_live_start_on_another_machine_is_not_disturbed(
     lake: dict[str, Any], tmp_path: Path
 ) -> None:
     first = Start(
-        tmp_path, lake, machine=another_machine(tmp_path, "a"), no_flock=True, expiry=4, pause=1
+        tmp_path, lake, machine=another_machine(tmp_path, "a"), no_flock=True, expiry=4, pause=0.7
     )
     first.until("committed s0")
     other = another_machine(tmp_path, "b")
