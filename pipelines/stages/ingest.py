@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING
 from expectations.question_key import question_key_sql
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
 from pipelines.config.sizes import problem_sizes
-from pipelines.config.suites import suite_sources
+from pipelines.config.suites import by_hand, rewards_by_suite, suite_sources
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import MAX_FAULTS, InputError, list_faults
+from pipelines.rewards.references import own_answers
+from pipelines.runtime.hardware import usable_cores
 from pipelines.stage import SparkStage, StageContext
 from pipelines.workload import Amount, Workload
 from schemas import PROBLEMS
-from schemas.problems import TEST, TRAIN, VALIDATION
+from schemas.problems import REFUSED, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
+
+
+_COLUMNS = [name for name in PROBLEMS.column_names if name not in PROBLEMS.partition_by]
 
 
 def ingest(config: RunConfig) -> SparkStage:
@@ -36,7 +41,10 @@ def ingest(config: RunConfig) -> SparkStage:
     """
 
     def make(context: StageContext) -> DataFrame:
-        rows = read_sources(config)
+        rows = with_own_answers(read_sources(config), config)
+        rows, dropped = _without_refused(rows, config.problems)
+        if config.problems.refused == "drop":
+            context.measures["refused_left_out"] = float(dropped.num_rows)
         _check_counts(config.problems, rows)
         raw = context.engines.spark().createDataFrame(rows)
         if config.problems.duplicates == "refuse":
@@ -44,7 +52,11 @@ def ingest(config: RunConfig) -> SparkStage:
         else:
             raw = _first_of_duplicates(raw, config)
             context.measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
-        return split_problems(raw, config.problems, config.seed)
+        problems = split_problems(raw, config.problems, config.seed)
+        if not dropped.num_rows:
+            return problems
+        left_out = _not_asked(context.engines.spark().createDataFrame(dropped), raw)
+        return problems.unionByName(left_out)
 
     rows = Amount(dict.fromkeys(problem_sizes(config), 1))
     return SparkStage(name="ingest", table=PROBLEMS, function=make, workload=Workload(rows))
@@ -67,7 +79,8 @@ def read_sources(config: RunConfig) -> pa.Table:
 
     texts = ("dataset", "split", "question", "reference", "solution", "metadata")
     types: dict[str, pa.DataType] = dict.fromkeys(texts, pa.string())
-    schema = pa.schema({**types, "source_row": pa.int64()})
+    lists = {"other_solutions": pa.list_(pa.string())}
+    schema = pa.schema({**types, **lists, "source_row": pa.int64()})
     sources = [(None, source) for source in config.problems.sources]
     tables = [
         pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
@@ -75,6 +88,54 @@ def read_sources(config: RunConfig) -> pa.Table:
     ]
     rows = pa.concat_tables(tables)
     return rows.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
+
+
+def with_own_answers(rows: pa.Table, config: RunConfig) -> pa.Table:
+    """The rows with `refused`: why a problem's own answer fails its verifier, null if it does not.
+
+    `solution` becomes the human solution that passed, if one of several did; the others are dropped.
+    """
+    import pyarrow as pa
+
+    own, graded = rewards_by_suite(config), by_hand(config)
+    texts = rows.select(["split", "reference", "solution", "other_solutions"]).to_pylist()
+    solutions = [
+        [text for text in (row["solution"], *row["other_solutions"]) if text is not None]
+        for row in texts
+    ]
+    refused: list[str | None] = [None] * len(texts)
+    for split in {row["split"] for row in texts} - set(graded):
+        numbers = [number for number, row in enumerate(texts) if row["split"] == split]
+        asked = [(texts[number]["reference"], solutions[number]) for number in numbers]
+        found = own_answers(own.get(split, config.reward), asked, usable_cores())
+        for number, answer in zip(numbers, found, strict=True):
+            refused[number] = answer.refused
+            if answer.passed in solutions[number]:
+                texts[number]["solution"] = answer.passed
+    place = rows.schema.get_field_index("solution")
+    kept = pa.array([row["solution"] for row in texts], pa.string())
+    rows = rows.set_column(place, "solution", kept).drop_columns(["other_solutions"])
+    return rows.append_column("refused", pa.array(refused, pa.string()))
+
+
+def _without_refused(rows: pa.Table, problems: ProblemsConfig) -> tuple[pa.Table, pa.Table]:
+    """The rows that are asked, and those that are left out."""
+    import pyarrow.compute as pc
+
+    if problems.refused == "stop":
+        return rows, rows.slice(0, 0)
+    asked = pc.is_null(rows["refused"])
+    return rows.filter(asked), rows.filter(pc.invert(asked))
+
+
+def _not_asked(dropped: DataFrame, asked: DataFrame) -> DataFrame:
+    """Problems left out, each question once, without those that another row asks."""
+    from pyspark.sql import functions as F
+
+    key = _same_question().alias("key")
+    once = dropped.withColumn("key", key).join(asked.select(key), on="key", how="left_anti")
+    once = once.dropDuplicates(["key"]).withColumn("split", F.lit(REFUSED))
+    return once.withColumn("problem_id", _problem_id()).select(*_COLUMNS)
 
 
 def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, object]]:
@@ -86,6 +147,7 @@ def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, 
             "question": raw.question,
             "reference": raw.reference,
             "solution": raw.solution,
+            "other_solutions": list(raw.other_solutions),
             "metadata": json.dumps(raw.metadata, ensure_ascii=False, sort_keys=True, default=str),
             "source_row": raw.source_row,
         }
@@ -182,10 +244,9 @@ def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataF
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    identified = raw.withColumn(
-        "problem_id",
-        F.substring(F.sha2(F.concat_ws("\n", "dataset", "question"), 256), 1, 32),
-    ).withColumn("order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256))
+    identified = raw.withColumn("problem_id", _problem_id()).withColumn(
+        "order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256)
+    )
     among_free = Window.partitionBy(F.col("split").isNull()).orderBy("order")
     placed = identified.withColumn("split", _placed(F.row_number().over(among_free), problems))
     if problems.max_train is not None:
@@ -193,16 +254,13 @@ def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataF
         placed = placed.withColumn("rank", F.row_number().over(within)).where(
             (F.col("split") != TRAIN) | (F.col("rank") <= problems.max_train)
         )
-    return placed.select(
-        "problem_id",
-        "dataset",
-        "split",
-        "question",
-        "reference",
-        "solution",
-        "metadata",
-        "source_row",
-    )
+    return placed.select(*_COLUMNS)
+
+
+def _problem_id() -> Column:
+    from pyspark.sql import functions as F
+
+    return F.substring(F.sha2(F.concat_ws("\n", "dataset", "question"), 256), 1, 32)
 
 
 def _placed(rank: Column, problems: ProblemsConfig) -> Column:
