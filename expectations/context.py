@@ -37,6 +37,9 @@ class Context:
     refused_references: Found | None = None
     """Problems whose reference answer is rejected by their own verifier."""
 
+    problems_left_out: Found | None = None
+    """Problems that the run leaves out for it."""
+
     samples_without_verdict: Found | None = None
     verdicts_without_sample: Found | None = None
     checkers: tuple[Checker, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expectations.context import Context
 from expectations.rule import AtMostPer, NothingFound, RowCount, Rule
+from schemas.checks import WARNING
 
 
 def expectations(context: Context) -> list[Rule]:
@@ -24,7 +25,17 @@ def expectations(context: Context) -> list[Rule]:
             NothingFound(
                 context.refused_references,
                 "reference that its own verifier refuses",
-                remedy="correct the reference, or choose another reward.function",
+                remedy="correct the reference, choose another reward.function, or set "
+                "problems.refused: drop",
+            )
+        )
+    if context.problems_left_out is not None:
+        rules.append(
+            NothingFound(
+                context.problems_left_out,
+                "problem left out because its own verifier refuses its answer",
+                severity=WARNING,
+                remedy="they are in problems, with the split refused and the reason",
             )
         )
     return rules

@@ -5,6 +5,8 @@ from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 TRAIN = "train"
 VALIDATION = "validation"
 TEST = "test"
+REFUSED = "refused"
+"""Left out of the run: no prompt asks it (`problems.refused: drop`)."""
 
 PROBLEMS = Table(
     name="problems",
@@ -19,12 +21,22 @@ PROBLEMS = Table(
             "hash of the question, and of the data set's name if it has one",
         ),
         Column("dataset", ColumnType.STRING, "the source the problem came from"),
-        Column("split", ColumnType.STRING, "train, validation, test, or a transfer suite's name"),
+        Column(
+            "split",
+            ColumnType.STRING,
+            "train, validation, test, a transfer suite's name, or refused: left out",
+        ),
         Column("question", ColumnType.STRING, "the question"),
         Column(
             "reference", ColumnType.STRING, "the answer that the verifier compares a solution with"
         ),
         Column("solution", ColumnType.STRING, "a human solution", nullable=True),
+        Column(
+            "refused",
+            ColumnType.STRING,
+            "why its own answer fails its verifier; null: it passes, or there is none to try",
+            nullable=True,
+        ),
         Column("metadata", ColumnType.STRING, "the source's other fields, JSON"),
         Column("source_row", ColumnType.LONG, "row number in the source, from 1", minimum=1),
     ),

@@ -26,6 +26,7 @@ _VALUES: dict[str, Any] = {
     "mlflow_run_id": None,
     "dataset": "sums",
     "split": "train",
+    "refused": None,
     "metadata": "{}",
     "policy_id": "policy-0",
     "purpose": "train",

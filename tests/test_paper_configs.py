@@ -12,9 +12,9 @@ from pipelines.config.load import load_config
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import by_hand, rewards_by_suite, suite_sources, suites_of
 from pipelines.datasets.read import read
-from pipelines.rewards.references import failing_references
 from pipelines.runs.plan import plan
 from pipelines.stages.few_shot import exemplars_of, render_text
+from tests.failing_references import failing_references
 from tests.real_data import REAL_DATA, needs_real_data
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -44,7 +44,7 @@ class SuiteConfig(Section):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if self.name in ("train", "validation", "test"):
+        if self.name in ("train", "validation", "test", "refused"):
             raise ValueError(f"name must not be a split's, got {self.name!r}; choose another")
         if (self.source is None) == (self.problems_of is None):
             raise ValueError("a suite must have either source or problems_of, not both")

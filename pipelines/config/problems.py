@@ -168,6 +168,13 @@ class ProblemsConfig(Section):
 
     null: not made. The stage takes seconds.
     """
+    refused: Literal["stop", "drop"] = "stop"
+    """What to do with a problem whose own answer fails its verifier: no solution of it could pass.
+
+    The own answer is the reference, or for tests any of the first ten human solutions. stop: the run
+    stops, and names them. drop: they are left out before the splits are made, and stay in the table
+    `problems` with the split `refused` and the reason.
+    """
     duplicates: Literal["refuse", "first"] = "refuse"
     """What to do if a question occurs more than once (white space and case aside).
 

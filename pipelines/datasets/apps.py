@@ -12,9 +12,17 @@ from functools import partial
 
 from pipelines.config import SourceConfig
 from pipelines.datasets.code_problems import in_apps_format, parsed, reference, unix_lines
-from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
+from pipelines.datasets.problem import (
+    OTHER_SOLUTIONS,
+    Fields,
+    NumberedRow,
+    Unreadable,
+    missing_text,
+)
 from pipelines.datasets.records import choice, problems, records
 
+MAX_SOLUTIONS = 10
+"""Human solutions of a problem that are read."""
 _FUNCTION = re.compile(r"\bdef\s+(\w+)\s*\(")
 
 
@@ -40,11 +48,12 @@ def _problem(difficulties: set[str], row: Fields) -> Fields | Unreadable | None:
         return None
     kept = {name: tests[name] for name in ("inputs", "outputs", "fn_name") if tests.get(name)}
     starter = str(row.get("starter_code") or "")
-    solutions = parsed(row.get("solutions")) or [None]
+    solutions = [unix_lines(code) for code in parsed(row.get("solutions")) or [] if code]
     return {
         "question": in_apps_format(row[text], starter, calls="fn_name" in kept),
         "reference": reference(input_output=kept),
-        "solution": unix_lines(solutions[0]) if solutions[0] else None,
+        "solution": next(iter(solutions), None),
+        OTHER_SOLUTIONS: solutions[1:MAX_SOLUTIONS],
         "difficulty": row["difficulty"],
         "problem_id": str(row.get("problem_id", row.get("id", ""))),
     }

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 
 from pipelines.config import SourceConfig
 from pipelines.datasets.code_problems import in_apps_format, reference, unix_lines
-from pipelines.datasets.problem import Fields, NumberedRow, Unreadable, missing_text
+from pipelines.datasets.problem import (
+    OTHER_SOLUTIONS,
+    Fields,
+    NumberedRow,
+    Unreadable,
+    missing_text,
+)
 from pipelines.datasets.records import problems, records
 
 _TESTS = ("public_tests", "private_tests", "generated_tests")
+MAX_SOLUTIONS = 10
+"""Human solutions of a problem that are read."""
 _PYTHON_3 = 3
 
 
@@ -30,10 +38,12 @@ def _problem(row: Fields) -> Fields | Unreadable | None:
     inputs, outputs = _tests(row)
     if not inputs:
         return None
+    solutions = _solutions(row.get("solutions") or {})
     return {
         "question": in_apps_format(row[text].strip(), "", calls=False),
         "reference": reference(inputs=inputs, outputs=outputs),
-        "solution": _solution(row.get("solutions") or {}),
+        "solution": next(iter(solutions), None),
+        OTHER_SOLUTIONS: solutions[1:MAX_SOLUTIONS],
         "name": row.get("name"),
     }
 
@@ -46,6 +56,6 @@ def _tests(row: Fields) -> tuple[list[str], list[str]]:
     return inputs, [text for part in parts for text in part.get("output", [])]
 
 
-def _solution(solutions: Fields) -> str | None:
+def _solutions(solutions: Fields) -> list[str]:
     pairs = zip(solutions.get("language", []), solutions.get("solution", []), strict=True)
-    return next((unix_lines(code) for language, code in pairs if language == _PYTHON_3), None)
+    return [unix_lines(code) for language, code in pairs if language == _PYTHON_3]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+OTHER_SOLUTIONS = "other_solutions"
+"""The field in which a published set's module gives a problem's further human solutions."""
 Fields = dict[str, Any]
 """A row's values by field name, as its source has them: text, numbers, lists, mappings."""
 
@@ -21,6 +23,8 @@ class RawProblem:
     source_row: int
     """Number of its row in the source, from 1 (in a JSONL file: the line)."""
     metadata: Fields = field(default_factory=dict)
+    other_solutions: tuple[str, ...] = ()
+    """Further human solutions, tried if the first one fails the problem's tests; not stored."""
 
 
 @dataclass(frozen=True)

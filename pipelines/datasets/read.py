@@ -30,7 +30,7 @@ from pipelines.datasets import (
     reasoning_gym_task,
 )
 from pipelines.datasets.locations import expanded
-from pipelines.datasets.problem import Fields, NumberedRow, RawProblem, Unreadable
+from pipelines.datasets.problem import OTHER_SOLUTIONS, Fields, NumberedRow, RawProblem, Unreadable
 from pipelines.errors import InputError, first_line, list_faults
 from pipelines.runtime.plain_text import unstorable
 
@@ -125,7 +125,9 @@ def _problem(source: SourceConfig, number: int, row: Fields) -> RawProblem | Unr
     if fault:
         return Unreadable(fault)
     solution = row.get(source.solution_field) if source.solution_field else None
+    others = row.get(OTHER_SOLUTIONS, ()) if source.kind in PUBLISHED else ()
     used = {source.question_field, source.reference_field, source.solution_field}
+    used |= {OTHER_SOLUTIONS} if source.kind in PUBLISHED else set()
     return RawProblem(
         question=row[source.question_field],
         reference=_text(row[source.reference_field]),
@@ -133,6 +135,7 @@ def _problem(source: SourceConfig, number: int, row: Fields) -> RawProblem | Unr
         split=_split(row[source.split_field].strip() if source.split_field else source.split),
         source_row=number,
         metadata={key: value for key, value in row.items() if key not in used},
+        other_solutions=tuple(others),
     )
 
 

@@ -15,16 +15,14 @@ from expectations.context import Checker, Context
 from expectations.question_key import question_key
 from expectations.rule import Found
 from pipelines.config import RunConfig
-from pipelines.config.suites import by_hand, rewards_by_suite, verifiers_by_split
+from pipelines.config.suites import by_hand, verifiers_by_split
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.rewards.references import failing_references
 from pipelines.rewards.resolve import checker_failures, verifier_name
-from pipelines.runtime.hardware import usable_cores
 from pipelines.scoring.shares import Share, shares_of
 from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
-from schemas.problems import TRAIN
+from schemas.problems import REFUSED, TRAIN
 from schemas.rewards import REWARD
 from schemas.table import Table
 
@@ -82,18 +80,12 @@ Inputs = dict[str, TableSnapshot]
 
 
 def _problems(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
-    problems = _to_pylist(rows, ["source_row", "split", "question", "reference", "solution"])
-    own, graded = rewards_by_suite(config), by_hand(config)
-    judged: dict[str, list[dict[str, Any]]] = {}
-    for row in problems:
-        if row["split"] not in graded:
-            judged.setdefault(row["split"], []).append(row)
-    refused = [
-        dict(row)
-        for split, asked in judged.items()
-        for row in failing_references(own.get(split, config.reward), asked, usable_cores())
-    ]
-    return Context(refused_references=_found(refused))
+    names = ["dataset", "source_row", "split", "refused", "question", "reference"]
+    refused = [row for row in _to_pylist(rows, names) if row["refused"] is not None]
+    return Context(
+        refused_references=_found([row for row in refused if row["split"] != REFUSED]),
+        problems_left_out=_found([row for row in refused if row["split"] == REFUSED]),
+    )
 
 
 def _contamination(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
@@ -105,7 +97,8 @@ def _contamination(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs
     long = {
         (hit["suite"], hit["problem_id"]) for hit in hits if hit["shared_words"] >= limits.words
     }
-    sizes = Counter(row["split"] for row in inputs["problems"].arrow(["split"]).to_pylist())
+    problems = inputs["problems"].arrow(["split"]).to_pylist()
+    sizes = Counter(row["split"] for row in problems if row["split"] != REFUSED)
     shared = Counter(suite for suite, _ in long)
     shares = {suite: (shared[suite], size) for suite, size in sizes.items()}
     return Context(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import RewardConfig, RunConfig
 from pipelines.config.suites import by_hand, rewards_by_suite
 from pipelines.errors import InputError
-from pipelines.rewards.references import gold_solution
+from pipelines.rewards.references import gold_solutions
 from pipelines.rewards.resolve import BUILT_IN, checker_failures, resolve_reward
 from pipelines.rewards.workers.pool import ScoringPool
 from pipelines.runtime.hardware import usable_cores
@@ -57,11 +57,12 @@ def _try(reward: RewardConfig, rows: list[dict[str, Any]]) -> int:
     is_own = reward.function not in BUILT_IN
     pairs, places = [], []
     for row in rows:
-        gold = gold_solution(resolved, row["reference"], row["solution"])
-        if gold is None and is_own:
-            gold = row["reference"]
-        if gold is not None:
-            pairs.append((gold, row["reference"]))
+        human = [] if row["solution"] is None else [row["solution"]]
+        gold = gold_solutions(resolved, row["reference"], human)
+        if is_own:
+            gold.append(row["reference"])
+        if gold:
+            pairs.append((gold[0], row["reference"]))
             places.append(f"row {row['source_row']} of {row['dataset']}")
     if not pairs:
         return 0

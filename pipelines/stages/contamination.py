@@ -17,7 +17,7 @@ from pipelines.config import RunConfig
 from pipelines.config.suites import covered_problems
 from pipelines.stage import SparkStage
 from schemas import CONTAMINATION, PROBLEMS
-from schemas.problems import TRAIN
+from schemas.problems import REFUSED, TRAIN
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -41,14 +41,17 @@ def shared_text(problems: DataFrame) -> DataFrame:
     """The pairs of an evaluation problem and a training problem that share text.
 
     Args:
-        problems: problem_id, split and question; all splits other than `train` are for evaluation.
+        problems: problem_id, split and question; all splits other than `train` are for evaluation,
+            except the problems that are left out.
 
     Returns:
         The columns of `contamination`.
     """
     from pyspark.sql import functions as f
 
-    texts = problems.select("problem_id", "split", "question", _words().alias("words"))
+    texts = problems.where(f.col("split") != REFUSED).select(
+        "problem_id", "split", "question", _words().alias("words")
+    )
     pairs = (
         _same(texts)
         .unionByName(_longest_runs(texts))

@@ -47,7 +47,8 @@ def frame_of(config: RunConfig, prompt: PromptConfig | None = None) -> Frame:
     prompt = prompt or config.prompt
     if not prompt.chat:
         return plain_frame(prompt)
-    return chat_frame(prompt, resolve_base_model(config.model))
+    checkpoint, trusted = resolve_base_model(config.model), config.model.trust_remote_code
+    return chat_frame(prompt, checkpoint, trust_remote_code=trusted)
 
 
 def plain_frame(prompt: PromptConfig) -> Frame:
@@ -97,8 +98,11 @@ def _own_text(path: Path) -> str:
     return (rest if mark else head).strip()
 
 
-def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
+def chat_frame(prompt: PromptConfig, checkpoint: Path, *, trust_remote_code: bool = False) -> Frame:
     """The few-shot prompt as chat turns, in the checkpoint's own chat template.
+
+    If the template writes the token that begins a text, and the tokenizer adds it to every text that
+    it reads, it is left out here: a policy is shown it once.
 
     Raises:
         ConfigError: the template does not have `{question}` once, or the tokenizer has no chat
@@ -112,13 +116,16 @@ def chat_frame(prompt: PromptConfig, checkpoint: Path) -> Frame:
         turns.append({"role": "user", "content": before + shot["question"] + after})
         turns.append({"role": "assistant", "content": shot["solution"]})
     turns.append({"role": "user", "content": before + _PLACEHOLDER + after})
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
     if getattr(tokenizer, "chat_template", None) is None:
         raise ConfigError(
             f"prompt.chat must be false: the tokenizer of {checkpoint} has no chat template"
         )
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    parts = str(text).split(_PLACEHOLDER)
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    begin = tokenizer.bos_token
+    if begin and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
+        text = text.removeprefix(begin)
+    parts = text.split(_PLACEHOLDER)
     assert len(parts) == 2, "the chat template writes the last user turn once"
     return Frame(parts[0], parts[1])
 

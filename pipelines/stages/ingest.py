@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 from expectations.question_key import question_key, question_key_sql
 from pipelines.config import ProblemsConfig, RunConfig, SourceConfig
 from pipelines.config.sizes import problem_sizes
-from pipelines.config.suites import covered_problems, suite_sources
+from pipelines.config.suites import by_hand, covered_problems, rewards_by_suite, suite_sources
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import MAX_FAULTS, InputError, list_faults
+from pipelines.rewards.references import own_answers
+from pipelines.runtime.hardware import usable_cores
 from pipelines.stage import SparkStage, StageContext
 from pipelines.workload import Amount, Workload
 from schemas import PROBLEMS
-from schemas.problems import TEST, TRAIN, VALIDATION
+from schemas.problems import REFUSED, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 Sources = Sequence[tuple[str | None, SourceConfig]]
 """Sources, each with the suite whose problems it has; None: the run's own."""
+_COLUMNS = [name for name in PROBLEMS.column_names if name not in PROBLEMS.partition_by]
 
 
 class SourceRows:
@@ -64,13 +67,20 @@ def ingest(config: RunConfig, sources: SourceRows | None = None) -> SparkStage:
     """
 
     def make(context: StageContext) -> DataFrame:
-        rows = (sources or SourceRows(config)).take()
+        rows = with_own_answers((sources or SourceRows(config)).take(), config)
+        rows, dropped = _without_refused(rows, config.problems)
+        if config.problems.refused == "drop":
+            context.measures["refused_left_out"] = float(dropped.num_rows)
         check_problems(config.problems, rows)
         raw = context.engines.spark().createDataFrame(rows)
         if config.problems.duplicates == "first":
             raw = _first_of_duplicates(raw, config)
             context.measures["duplicates_left_out"] = float(rows.num_rows - raw.count())
-        return split_problems(raw, config.problems, config.seed)
+        problems = split_problems(raw, config.problems, config.seed)
+        if not dropped.num_rows:
+            return problems
+        left_out = _not_asked(context.engines.spark().createDataFrame(dropped), raw)
+        return problems.unionByName(left_out)
 
     rows = Amount(dict.fromkeys(problem_sizes(config), 1))
     return SparkStage(
@@ -100,7 +110,7 @@ def sources_of(config: RunConfig) -> Sources:
 def read_sources(config: RunConfig, sources: Sources | None = None) -> pa.Table:
     """The problems of all sources in memory, including those of the suites.
 
-    `split` is null where a source has none; `place` numbers all rows in the order of the sources.
+    `split` is null where a source has none, `refused` until the rewards are asked; `place` numbers all rows in the order of the sources.
 
     Args:
         config: the run's.
@@ -112,14 +122,64 @@ def read_sources(config: RunConfig, sources: Sources | None = None) -> pa.Table:
     import pyarrow as pa
 
     texts = ("identity", "dataset", "split", "question", "reference", "solution", "metadata")
-    types: dict[str, pa.DataType] = dict.fromkeys(texts, pa.string())
-    schema = pa.schema({**types, "source_row": pa.int64()})
+    types: dict[str, pa.DataType] = dict.fromkeys([*texts, "refused"], pa.string())
+    lists = {"other_solutions": pa.list_(pa.string())}
+    schema = pa.schema({**types, **lists, "source_row": pa.int64()})
     tables = [
         pa.Table.from_pylist(_rows(source, config.seed, suite), schema=schema)
         for suite, source in (sources_of(config) if sources is None else sources)
     ]
     rows = pa.concat_tables(tables) if tables else schema.empty_table()
     return rows.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
+
+
+def with_own_answers(rows: pa.Table, config: RunConfig) -> pa.Table:
+    """The rows with `refused`: why a problem's own answer fails its verifier, null if it does not.
+
+    `solution` becomes the human solution that passed, if one of several did; the others are dropped.
+    """
+    import pyarrow as pa
+
+    own, graded = rewards_by_suite(config), by_hand(config)
+    texts = rows.select(["split", "reference", "solution", "other_solutions"]).to_pylist()
+    solutions = [
+        [text for text in (row["solution"], *row["other_solutions"]) if text is not None]
+        for row in texts
+    ]
+    refused: list[str | None] = [None] * len(texts)
+    for split in {row["split"] for row in texts} - set(graded):
+        numbers = [number for number, row in enumerate(texts) if row["split"] == split]
+        asked = [(texts[number]["reference"], solutions[number]) for number in numbers]
+        found = own_answers(own.get(split, config.reward), asked, usable_cores())
+        for number, answer in zip(numbers, found, strict=True):
+            refused[number] = answer.refused
+            if answer.passed in solutions[number]:
+                texts[number]["solution"] = answer.passed
+    place = rows.schema.get_field_index("solution")
+    kept = pa.array([row["solution"] for row in texts], pa.string())
+    rows = rows.set_column(place, "solution", kept).drop_columns(["other_solutions"])
+    place = rows.schema.get_field_index("refused")
+    return rows.set_column(place, "refused", pa.array(refused, pa.string()))
+
+
+def _without_refused(rows: pa.Table, problems: ProblemsConfig) -> tuple[pa.Table, pa.Table]:
+    """The rows that are asked, and those that are left out."""
+    import pyarrow.compute as pc
+
+    if problems.refused == "stop":
+        return rows, rows.slice(0, 0)
+    asked = pc.is_null(rows["refused"])
+    return rows.filter(asked), rows.filter(pc.invert(asked))
+
+
+def _not_asked(dropped: DataFrame, asked: DataFrame) -> DataFrame:
+    """Problems left out, each question once, without those that another row asks."""
+    from pyspark.sql import functions as F
+
+    key = _same_question().alias("key")
+    once = dropped.withColumn("key", key).join(asked.select(key), on="key", how="left_anti")
+    once = once.dropDuplicates(["key"]).withColumn("split", F.lit(REFUSED))
+    return once.withColumn("problem_id", _problem_id()).select(*_COLUMNS)
 
 
 def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, object]]:
@@ -132,6 +192,7 @@ def _rows(source: SourceConfig, seed: int, suite: str | None) -> list[dict[str, 
             "question": raw.question,
             "reference": raw.reference,
             "solution": raw.solution,
+            "other_solutions": list(raw.other_solutions),
             "metadata": json.dumps(raw.metadata, ensure_ascii=False, sort_keys=True, default=str),
             "source_row": raw.source_row,
         }
@@ -234,10 +295,9 @@ def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataF
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    identified = raw.withColumn(
-        "problem_id",
-        F.substring(F.sha2(F.concat_ws("\n", "identity", "question"), 256), 1, 32),
-    ).withColumn("order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256))
+    identified = raw.withColumn("problem_id", _problem_id()).withColumn(
+        "order", F.sha2(F.concat_ws("|", F.lit(str(seed)), "problem_id"), 256)
+    )
     among_free = Window.partitionBy(F.col("split").isNull()).orderBy("order")
     placed = identified.withColumn("split", _placed(F.row_number().over(among_free), problems))
     if problems.max_train is not None:
@@ -245,16 +305,13 @@ def split_problems(raw: DataFrame, problems: ProblemsConfig, seed: int) -> DataF
         placed = placed.withColumn("rank", F.row_number().over(within)).where(
             (F.col("split") != TRAIN) | (F.col("rank") <= problems.max_train)
         )
-    return placed.select(
-        "problem_id",
-        "dataset",
-        "split",
-        "question",
-        "reference",
-        "solution",
-        "metadata",
-        "source_row",
-    )
+    return placed.select(*_COLUMNS)
+
+
+def _problem_id() -> Column:
+    from pyspark.sql import functions as F
+
+    return F.substring(F.sha2(F.concat_ws("\n", "identity", "question"), 256), 1, 32)
 
 
 def _placed(rank: Column, problems: ProblemsConfig) -> Column:

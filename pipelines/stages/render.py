@@ -20,6 +20,7 @@ from pipelines.stage import SparkStage, StageContext
 from pipelines.stages.few_shot import exemplars_of, frame_of
 from pipelines.workload import Amount, Workload
 from schemas import PROBLEMS, PROMPTS
+from schemas.problems import REFUSED
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -35,7 +36,7 @@ def render(config: RunConfig, iteration: int) -> SparkStage:
         from pyspark.sql import functions as F
 
         suites = suites_of(config)
-        own = problems.where(~F.col("split").isin([suite.name for suite in suites]))
+        own = problems.where(~F.col("split").isin([REFUSED, *(suite.name for suite in suites)]))
         asked = [
             _asked_by_run(own, config, iteration),
             *(_asked_by_suite(problems, suite, config, iteration) for suite in suites),

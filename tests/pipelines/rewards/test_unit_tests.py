@@ -6,11 +6,12 @@ import pytest
 
 from pipelines.config import RewardConfig
 from pipelines.errors import ConfigError, MachineError
-from pipelines.rewards.references import failing_references, gold_solution
+from pipelines.rewards.references import gold_solutions
 from pipelines.rewards.resolve import resolve_reward, verifier_version
 from pipelines.rewards.sandbox import launch
 from pipelines.rewards.unit_tests import UnitTests, unit_tests
 from pipelines.rewards.workers.pool import ScoringPool
+from tests.failing_references import failing_references
 from tests.pipelines.rewards.sandbox.rewards import ASSERTS, SCRIPT
 
 CONFIG = RewardConfig(function="unit_tests", timeout_seconds=4)
@@ -126,13 +127,13 @@ def test_human_solutions_are_run_against_their_tests() -> None:
     reward = resolve_reward(CONFIG)
     assert reward("    return 4 * x\n", CHECK).verdict == "correct"
     assert reward("    return 5 * x\n", CHECK).verdict == "wrong"
-    assert gold_solution(reward, CHECK, "    return 4 * x\n") == "    return 4 * x\n"
-    assert gold_solution(reward, CHECK, None) is None
+    assert gold_solutions(reward, CHECK, ["    return 4 * x\n"]) == ["    return 4 * x\n"]
+    assert gold_solutions(reward, CHECK, []) == []
     good = {"reference": CHECK, "solution": "    return 4 * x\n"}
     bad = {"reference": CHECK, "solution": "    return x\n"}
     unreadable = {"reference": '{"test_list": []}', "solution": None}
     untried = {"reference": CHECK, "solution": None}
-    assert failing_references(CONFIG, [good, bad, unreadable, untried], 1) == [unreadable, bad]
+    assert failing_references(CONFIG, [good, bad, unreadable, untried], 1) == [bad, unreadable]
 
 
 @pytest.mark.parametrize(

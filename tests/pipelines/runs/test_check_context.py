@@ -64,14 +64,15 @@ def test_further_verifiers_add_to_the_verdicts_expected() -> None:
     assert found.expected_rows == 3 + 2 * 2
 
 
-def test_references_are_scored_by_the_reward_of_their_suite() -> None:
+def test_refused_problems_stop_the_run_where_they_are_asked_and_are_counted_where_not() -> None:
     rows = factories.arrow(
         PROBLEMS,
         {"split": "train", "reference": "4"},
-        {"split": "bbh", "reference": "yes"},
-        {"split": "bbh", "reference": " "},
-        {"split": "exam", "reference": ""},
+        {"split": "bbh", "reference": " ", "refused": "its own answer gets the verdict error"},
+        {"split": "refused", "reference": "", "refused": "its tests cannot be read"},
     )
     found: Context = _problems(config(BBH, EXAM), 0, rows, {})
     assert found.refused_references is not None
+    assert found.problems_left_out is not None
     assert [row["reference"] for row in found.refused_references.examples] == [" "]
+    assert [row["reference"] for row in found.problems_left_out.examples] == [""]

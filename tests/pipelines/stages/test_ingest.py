@@ -137,3 +137,42 @@ def test_ids_and_splits_do_not_depend_on_where_the_problems_lie(
         return {row.problem_id: row.split for row in rows}
 
     assert split_of("a", "x.jsonl") == split_of("b/c", "y.jsonl") == split_of("a/../a", "x.jsonl")
+
+
+def refusing(path: Path) -> dict[str, Any]:
+    """Ten problems; the references of two are empty, and one of these is asked again."""
+    rows = [{"question": f"Question {n}?", "answer": "" if n < 2 else str(n)} for n in range(10)]
+    rows.append({"question": "question  0?", "answer": "0"})
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return {"kind": "jsonl", "location": str(path)}
+
+
+def test_problems_that_their_verifier_refuses_are_left_out_with_the_reason(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = ingested(
+        spark,
+        sources=[refusing(tmp_path / "a.jsonl")],
+        num_test=4,
+        num_validation=2,
+        refused="drop",
+    )
+    # The other row with the question of the first one is asked.
+    assert Counter(row.split for row in rows) == {
+        "train": 3,
+        "test": 4,
+        "validation": 2,
+        "refused": 1,
+    }
+    (left_out,) = [row for row in rows if row.refused is not None]
+    assert (left_out.split, left_out.question) == ("refused", "Question 1?")
+    assert left_out.refused == "its own answer gets the verdict error (the reference is empty)"
+    assert len({row.problem_id for row in rows}) == len(rows)
+
+
+def test_refused_problems_that_are_not_left_out_keep_their_split(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = ingested(spark, sources=[refusing(tmp_path / "a.jsonl")], duplicates="first")
+    assert {row.split for row in rows} == {"train"}
+    assert {row.question for row in rows if row.refused} == {"Question 0?", "Question 1?"}

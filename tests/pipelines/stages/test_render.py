@@ -11,7 +11,7 @@ from pipelines.stages.few_shot import chat_frame, render_text
 from pipelines.stages.render import SEED_LIMIT, prompt_id, prompt_seed, render
 from schemas import PROMPTS
 from tests.doubles import context
-from tests.tiny_model import build_tiny_model
+from tests.tiny_model import build_tiny_model, tiny_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +139,24 @@ def test_chat_turns_are_those_of_the_tokenizers_template(tmp_path: Path) -> None
     assert frame.around("2 + 2?") == (
         "<system>Hi.</><user>1 + 1?</><assistant>It is 2.</><user>2 + 2?</><assistant>"
     )
+
+
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_a_chat_prompt_begins_with_one_bos_token(tmp_path: Path, adds_bos: bool) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer()
+    if adds_bos:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+        )
+    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+    prompt = config(prompt={"template": "{question}", "chat": True}).prompt
+    text = chat_frame(prompt, tmp_path).around("2 + 2?")
+    # As the engine and the M-step read the prompt.
+    tokens = tokenizer(text)["input_ids"]
+    assert tokens == [
+        tokenizer.bos_token_id,
+        *tokenizer("[2 + 2?]", add_special_tokens=False)["input_ids"],
+    ]

@@ -40,6 +40,25 @@ def test_a_name_that_is_no_hub_id_is_refused_in_one_line() -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_code_is_downloaded_from_the_hub_only_if_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    import huggingface_hub
+
+    asked: list[str] = []
+
+    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.extend(allow_patterns)
+        (tmp_path / "config.json").touch()
+        (tmp_path / "model.safetensors").touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    resolve_base_model(ModelConfig(base_model="someone/own-model", trust_remote_code=trusted))
+    assert ("*.py" in asked) is trusted
+
+
 @pytest.mark.slow
 def test_a_checkpoint_folder_is_used_as_it_is(tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "model")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,36 @@ def test_a_saved_checkpoint_is_an_ordinary_folder_of_the_dtype_asked_for(tmp_pat
         assert torch.equal(value, model.state_dict()[name].to(torch.bfloat16)), name
     assert policy_id_of(tmp_path / "saved") == policy_id_of(start)
     assert model.config.dtype == torch.float32
+
+
+OWN_MODEL = """from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "restem_own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+@pytest.mark.slow
+def test_a_saved_policy_has_the_code_that_its_model_came_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    start = build_tiny_model(tmp_path / "start")
+    (start / "own_model.py").write_text(OWN_MODEL)
+    settings = json.loads((start / "config.json").read_text())
+    own = {"AutoConfig": "own_model.OwnConfig", "AutoModelForCausalLM": "own_model.OwnModel"}
+    settings |= {"model_type": "restem_own", "architectures": ["OwnModel"], "auto_map": own}
+    (start / "config.json").write_text(json.dumps(settings))
+    model = AutoModelForCausalLM.from_pretrained(start, trust_remote_code=True)
+    save_checkpoint(model, tiny_tokenizer(), torch.bfloat16, tmp_path / "saved")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", trust_remote_code=True)
+    assert type(again).__name__ == "OwnModel"
 
 
 @pytest.mark.slow
