@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.math_problems import math_500
 from pipelines.errors import ConfigError
 from pipelines.rewards.hendrycks_math import (
     HendrycksMath,
@@ -13,6 +14,7 @@ from pipelines.rewards.hendrycks_math import (
     normal_form,
 )
 from pipelines.rewards.math_answer import MathAnswer
+from tests.real_data import needs_real_data
 
 # The pairs of the benchmark's own unit tests (github.com/hendrycks/math, math_equivalence_test.py).
 PUBLISHED = [
@@ -103,3 +105,10 @@ def test_other_forms_of_the_answer_can_be_asked_for() -> None:
     assert minerva(r"\boxed{\frac12}", "1/2").verdict == "correct"
     with pytest.raises(ConfigError, match="extract must be a list"):
         hendrycks_math(extract="boxed")
+
+
+@needs_real_data
+def test_every_math_500_solution_passes_against_its_own_answer() -> None:
+    problems = math_500()
+    assert len(problems) == 500
+    assert all(HendrycksMath()(p.solution, p.answer).verdict == "correct" for p in problems)
