@@ -32,6 +32,7 @@ BASE: dict[str, Any] = {
     "problems": {"sources": [{"kind": "jsonl", "location": "x"}], "contamination": {}},
 }
 OTHER_VALUES: dict[str, Any] = {
+    "problems.refused": "drop",
     "reward.timeout_seconds": 60,
     "reward.memory_limit_mb": 4096,
     "reward.max_checker_failures": 0.5,

@@ -50,8 +50,8 @@ def test_code_is_downloaded_from_the_hub_only_if_it_is_trusted(
 
     def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         asked.extend(allow_patterns)
-        (tmp_path / "config.json").touch()
-        (tmp_path / "model.safetensors").touch()
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            (tmp_path / name).touch()
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)

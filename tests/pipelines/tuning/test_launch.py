@@ -61,7 +61,7 @@ def test_a_folder_without_a_model_is_the_users_error_in_one_line(tmp_path: Path)
 @pytest.mark.slow
 def test_a_row_that_is_too_long_is_the_users_error(start: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="none of the 21 rows has at most model.max_model_len = 16"
+        InputError, match=r"none of the 21 rows has at most model\.max_model_len = 16"
     ):
         run(write_job(tmp_path, start, max_model_len=16))
 
