@@ -194,8 +194,10 @@ def test_compare_shows_settings_scores_and_the_paired_difference(lake: Path) -> 
     assert "0.750 [0.650, 0.850]" in said
 
 
-def test_plan_counts_rows_tokens_and_engine_starts(config: Path) -> None:
-    said = call("plan", config, "--set", "num_iterations=1", "--name", "mine").output
+def test_plan_counts_rows_tokens_and_engine_starts(config: Path, tmp_path: Path) -> None:
+    # A lake of its own: the working folder's may be of another version.
+    settings = ["--set", "num_iterations=1", "--set", f"lake.uri={tmp_path / 'lake'}"]
+    said = call("plan", config, *settings, "--name", "mine").output
     assert "run mine" in said
     assert "train 200, validation 50, test 150" in said
     assert "13 stages, 2 engine starts" in said
