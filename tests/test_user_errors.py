@@ -60,7 +60,9 @@ MISTAKES = (
         ("improve.learning_rate", "0", "got -1"),
     ),
     Mistake(
-        "a field that is not known", ("sampling.temprature=1",), ("sampling.temprature", "did you mean 'temperature'")
+        "a field that is not known",
+        ("sampling.temprature=1",),
+        ("sampling.temprature", "did you mean 'temperature'"),
     ),
     Mistake(
         "a value of another type", ("num_iterations=many",), ("num_iterations", "integer", "'many'")
