@@ -14,6 +14,7 @@ from jobs.machine.accelerators import require_accelerators
 from jobs.machine.places import require_writable
 from jobs.machine.sessions import require_clusters
 from pipelines.config import RunConfig, SourceConfig
+from pipelines.config.problems import names_a_file
 from pipelines.config.suites import (
     rewards_by_suite,
     suite_sources,
@@ -44,8 +45,6 @@ from pipelines.tuning.base_model import base_model_at_hand, resolve_base_model
 from pipelines.tuning.token_counts import token_counts_of
 
 Say = Callable[[str], None]
-_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
-_FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
 
 
 def pinned_to_contents(config: RunConfig) -> RunConfig:
@@ -162,5 +161,4 @@ def _is_at_hand(source: SourceConfig) -> bool:
         return False
     if "://" in place:
         return False
-    is_file = source.kind in _FILE_KINDS or place.lower().endswith(_FILE_ENDINGS)
-    return is_file or Path(place).expanduser().exists()
+    return names_a_file(source.kind, place) or Path(place).expanduser().exists()

@@ -13,15 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from pipelines.config import RunConfig
+from pipelines.config.problems import names_a_file
 from pipelines.config.secret import clean
 from pipelines.errors import ConfigError, first_line
 from pipelines.runtime.plain_text import unstorable
 
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
-_FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
-"""Kinds of sources whose location is always a path or a URI."""
-_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 _FAULTS_OF_SCALARS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What PyYAML raises for a tagged or resolved scalar that it then cannot convert."""
 _FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
@@ -89,7 +87,7 @@ def _locate(sources: object, folder: Path) -> None:
         location = source.get("location") if isinstance(source, dict) else None
         if not isinstance(location, str) or not location:
             continue
-        is_file = source.get("kind") in _FILE_KINDS or location.lower().endswith(_FILE_ENDINGS)
+        is_file = names_a_file(source.get("kind"), location)
         is_elsewhere = "://" in location or location.startswith(("${", "~", "/"))
         is_code = source.get("kind") in ("generator", "reasoning_gym")
         if not is_elsewhere and not is_code and (is_file or (folder / location).exists()):

@@ -34,6 +34,15 @@ _STORED_OPTIONS = frozenset(
 """Options of readers that decide rows. Others (keys, endpoints) are neither stored nor pinned."""
 
 
+_FILE_KINDS = ("jsonl", "csv", "parquet", "delta")
+_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+
+
+def names_a_file(kind: object, location: str) -> bool:
+    """Whether a source's location is a path or a URI, and not a hub id or a function."""
+    return kind in _FILE_KINDS or location.lower().endswith(_FILE_ENDINGS)
+
+
 class SourceConfig(Section):
     """Where problems come from, and the names of their fields."""
 
