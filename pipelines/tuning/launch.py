@@ -28,7 +28,7 @@ POLL_SECONDS = 0.2
 
 
 def fine_tune(job: FineTuneJob, num_examples: int, progress: Progress) -> FineTuneResult:
-    """Run the job, or return its result if it has finished; resumes after its last epoch.
+    """Run the job, or return its result if it has finished; resumes after its last saved step.
 
     Args:
         job: the job.
