@@ -192,6 +192,8 @@ def _training_faults(config: RunConfig, cluster: Cluster, shape: ModelShape | No
     rows = training.rows_per_pass
     if rows is None:
         return []
+    if training.max_tokens_per_pass is not None:
+        rows = min(rows, max(1, training.max_tokens_per_pass // config.model.max_model_len))
     wanted = pass_bytes(shape, dtype, PassSize(rows, config.model.max_model_len, 0))
     if state + wanted <= budget:
         return []

@@ -113,5 +113,5 @@ def _explain(code: int, log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1] if lines else "no output"
     if code == -9:
-        last = "a worker was killed, most likely for memory; lower training.rows_per_pass"
+        last = "a worker was killed, most likely for memory; lower training.max_tokens_per_pass"
     return f"fine-tuning failed (exit code {code}): {last}; see {log}"

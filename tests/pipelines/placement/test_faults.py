@@ -198,3 +198,6 @@ def test_a_pass_that_may_not_fit_is_a_note() -> None:
     assert not fault.is_fatal
     assert fault.message.startswith("training.rows_per_pass: 64 rows of model.max_model_len = 2048")
     assert config_faults(run_config(), card, HALF_B, (IMPROVE,)) == []
+    bounded = {"rows_per_pass": 64, "max_tokens_per_pass": 2048}
+    asked = run_config(training=bounded, model={"max_model_len": 2048})
+    assert config_faults(asked, card, HALF_B, (IMPROVE,)) == []
