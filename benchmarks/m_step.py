@@ -9,7 +9,8 @@ take turns. Both start from the same weights at the same learning rates, and the
 
 TRL is given prompts and completions, loss on the completion alone, and gradient checkpointing off,
 its default being slower (`--checkpointing` turns it on). Where it is not installed, restem is
-measured alone. Needs torch, transformers, pyarrow and pydantic; the embedded model needs its package,
+measured alone; `pip install --no-deps --target FOLDER trl accelerate` and PYTHONPATH=FOLDER leave the
+environment as it is. Needs torch, transformers, pyarrow and pydantic; the embedded model needs its package,
 `--model` takes any checkpoint folder.
 
 The utilization is the arithmetic that the step needs, with the shared prefix once (6 operations per
@@ -28,6 +29,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from pipelines.config import ImproveConfig, ModelConfig, TrainingConfig
 from pipelines.datasets.story_problems import story_problems
+from pipelines.placement.model_memory import shape_of_config
 from pipelines.placement.nvidia import number_format, nvidia_report
 from pipelines.runtime.hardware import memory_gib, processor
 from pipelines.tuning.base_model import resolve_base_model
@@ -108,27 +111,36 @@ def main() -> None:
     machine = processor()
     print(f"{machine.name}, {machine.cores} cores, {memory_gib():.0f} GiB, {device}, {dtype}")
     print(f"{model}; matrix product {peak / 1e9:,.0f} GFLOP/s")
-    with_peer = importlib.util.find_spec("trl") is not None and not parsed.alone
-    if not with_peer:
-        print("without TRL" + ("" if parsed.alone else ", which is not installed"))
-    shapes = {"story": story_rows()}
+    if not parsed.alone and importlib.util.find_spec("trl") is None:
+        print("TRL is not installed: restem alone")
+        parsed.alone = True
+    makers = {"story": story_rows}
     if parsed.gsm8k:
-        shapes["gsm8k"] = gsm8k_rows(parsed.gsm8k)
-    for name, rows in ((name, shapes[name]) for name in parsed.shapes if name in shapes):
-        with tempfile.TemporaryDirectory() as folder:
-            job = make_job(Path(folder), rows, model, dtype, parsed.steps, parsed.tokens_per_pass)
-            packed = pack(load_tokenizer(job), read_train(job.train_file), MAX_LENGTH)
-            labels = sum(row.num_labels for row in packed.rows) / BATCH
-            print(f"\n{name}: prefix {len(packed.prefix)} tokens, {labels:.0f} labels per row")
-            ours, theirs = [], []
-            for repeat in range(parsed.repeats):
-                ours.append(time_restem(job, device, repeat))
-                _show_repeat("restem", ours[-1])
-                if with_peer:
-                    theirs.append(time_trl(job, device, checkpointing=parsed.checkpointing))
-                    _show_repeat("TRL", theirs[-1])
-            needed = step_operations(load_model(job, device)[0], packed)
-            _show(ours, theirs, needed, peak)
+        makers["gsm8k"] = partial(gsm8k_rows, parsed.gsm8k)
+    for name in parsed.shapes:
+        if name in makers:
+            with tempfile.TemporaryDirectory() as folder:
+                training = {"dtype": dtype, "max_tokens_per_pass": parsed.tokens_per_pass}
+                job = make_job(Path(folder), makers[name](), model, training, parsed.steps)
+                compare(name, job, device, peak, parsed)
+
+
+def compare(
+    name: str, job: FineTuneJob, device: str, peak: float, parsed: argparse.Namespace
+) -> None:
+    """Train on one shape both ways in turns, and print."""
+    packed = pack(load_tokenizer(job), read_train(job.train_file), MAX_LENGTH)
+    labels = sum(row.num_labels for row in packed.rows) / BATCH
+    print(f"\n{name}: prefix {len(packed.prefix)} tokens, {labels:.0f} labels per row")
+    ours, theirs = [], []
+    for repeat in range(parsed.repeats):
+        ours.append(time_restem(job, device, repeat))
+        _show_repeat("restem", ours[-1])
+        if not parsed.alone:
+            theirs.append(time_trl(job, device, checkpointing=parsed.checkpointing))
+            _show_repeat("TRL", theirs[-1])
+    needed = step_operations(load_model(job, device)[0], packed)
+    _show(ours, theirs, needed, peak)
 
 
 def story_rows() -> list[TrainingRow]:
@@ -155,12 +167,7 @@ def _few_shot(pairs: list[tuple[str, str]], num_exemplars: int) -> list[Training
 
 
 def make_job(
-    folder: Path,
-    rows: list[TrainingRow],
-    model: str,
-    dtype: str,
-    steps: int,
-    tokens_per_pass: int | None,
+    folder: Path, rows: list[TrainingRow], model: str, training: dict[str, Any], steps: int
 ) -> FineTuneJob:
     """A job that trains on the batch once per epoch."""
     pq.write_table(pa.Table.from_pylist([row._asdict() for row in rows]), folder / "train.parquet")
@@ -173,9 +180,7 @@ def make_job(
         improve=ImproveConfig(
             learning_rate=LEARNING_RATE, batch_size=BATCH, max_epochs=steps, warmup_ratio=0.0
         ),
-        training=TrainingConfig.model_validate(
-            {"dtype": dtype, "max_tokens_per_pass": tokens_per_pass}
-        ),
+        training=TrainingConfig.model_validate(training),
         folder=folder,
     )
 
@@ -259,17 +264,15 @@ def matrix_peak(device: str, dtype: str) -> float:
 
 def step_operations(model: PreTrainedModel, packed: PackedRows) -> float:
     """Multiplications and additions of a step, forward and backward, with the prefix computed once."""
-    config: Any = model.config
-    matrices = sum(one.numel() for one in model.base_model.parameters() if one.dim() == 2)
-    embedding = config.vocab_size * config.hidden_size
-    tokens = len(packed.prefix) + sum(len(row.tokens) for row in packed.rows)
+    shape, prefix = shape_of_config(model.config.to_dict()), len(packed.prefix)
+    embedding = shape.vocabulary * shape.hidden_size
+    layers = sum(one.numel() for one in model.base_model.parameters() if one.dim() == 2) - embedding
+    tokens = prefix + sum(len(row.tokens) for row in packed.rows)
     labels = sum(row.num_labels for row in packed.rows)
-    pairs = len(packed.prefix) ** 2 / 2 + sum(
-        len(row.tokens) * (len(packed.prefix) + len(row.tokens) / 2) for row in packed.rows
-    )
-    width = model.config.num_attention_heads * config.head_dim
-    attention = 2 * width * config.num_hidden_layers * pairs
-    return float(6 * ((matrices - embedding) * tokens + embedding * labels + attention))
+    lengths = [len(row.tokens) for row in packed.rows]
+    pairs = prefix**2 / 2 + sum(length * (prefix + length / 2) for length in lengths)
+    attention = 2 * shape.num_layers * shape.num_heads * shape.head_size * pairs
+    return 6 * (layers * tokens + embedding * labels + attention)
 
 
 def _show_repeat(name: str, timed: Timed) -> None:
