@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 4 * 2**20
 """Bytes of a block's scores."""
 
 
