@@ -36,6 +36,7 @@ from pipelines.runtime.version import code_version
 from pipelines.stages.few_shot import require_template
 from pipelines.stages.ingest import (
     SourceRows,
+    check_human_solutions,
     check_problems,
     read_sources,
     refuse_duplicates,
@@ -92,6 +93,7 @@ def preflight(
     if sources is not None:
         rows = sources.read()
         check_problems(config.problems, rows)
+        check_human_solutions(config, rows)
         check_prompt_lengths(config, rows, token_counts_of(checkpoint), say)
         try_rewards(config, rows)
 
@@ -120,6 +122,7 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
     rows = read_sources(config, at_hand)
     if not away:
         check_problems(config.problems, rows)
+        check_human_solutions(config, rows)
     elif config.problems.duplicates == "refuse":
         refuse_duplicates(rows)
     lines = []
