@@ -392,6 +392,26 @@ class TestRuns:
         ratio = {drawn[name]: weight for name, weight in weights.items()}
         assert ratio[1.0] / ratio[0.0] == pytest.approx(148.413159)  # exp(1 / 0.2)
 
+    def test_self_consistency_trains_on_all_samples_with_the_majority_answer(
+        self, lakes: Lakes
+    ) -> None:
+        config, reader = lakes["self_consistency"]
+        drawn = [row for row in verdicts(lakes, "self_consistency") if row["iteration"] == 0]
+        assert {row["verifier"] for row in drawn} == {"majority_vote"}
+        chosen = set()
+        for problem in {row["problem_id"] for row in drawn}:
+            answers = [
+                (row["sample_id"], row["solution"].rpartition("=")[2].strip())
+                for row in drawn
+                if row["problem_id"] == problem
+            ]
+            votes = Counter(answer for _, answer in answers)
+            winner = min(votes, key=lambda answer: (-votes[answer], answer))
+            chosen |= {name for name, answer in answers if answer == winner}
+        assert {row["sample_id"] for row in trained(lakes, "self_consistency")} == chosen
+        tested = reader.rows("SELECT DISTINCT verifier FROM evaluations WHERE suite = 'test'")
+        assert [row["verifier"] for row in tested] == [config.reward.function]
+
     def test_the_pinned_settings_of_two_methods_differ(self, lakes: Lakes) -> None:
         pins = {json.dumps(config.pinned(), sort_keys=True) for config, _ in lakes.values()}
         assert len(pins) == len(NAMES)

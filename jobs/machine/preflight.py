@@ -33,6 +33,7 @@ from pipelines.rewards.resolve import resolve_reward
 from pipelines.runs.prompt_lengths import check_max_tokens, check_prompt_lengths
 from pipelines.runs.reward_trial import try_rewards
 from pipelines.runtime.version import code_version
+from pipelines.scoring.majority_vote import voting
 from pipelines.stages.few_shot import require_template
 from pipelines.stages.ingest import (
     SourceRows,
@@ -150,6 +151,8 @@ def _check_settings(config: RunConfig) -> None:
     further = chain.from_iterable(verifiers_by_split(config).values())
     for reward in (config.reward, *rewards_by_suite(config).values(), *further):
         resolve_reward(reward)
+    if config.curate.majority_vote:
+        voting(config.reward)
     for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
         require_template(prompt)
 

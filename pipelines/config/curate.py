@@ -16,6 +16,10 @@ class CurateConfig(Section):
     """Keep a sample if its reward is greater than this; null: whatever its reward is."""
     later_thresholds: tuple[float, ...] = ()
     """Thresholds of the further M-steps on the samples of one E-step (`sampling.m_steps`)."""
+    majority_vote: bool = False
+    """Reward a sample for giving the answer that most of its problem's samples give, with the share
+    that do, instead of comparing it with the reference. No training problem's reference is read.
+    """
     distinct: Literal["none", "text", "normalized_text", "equations"] = "normalized_text"
     """Which solutions of one problem are equal, so that only one of them is kept.
 

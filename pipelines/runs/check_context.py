@@ -19,7 +19,7 @@ from pipelines.config.suites import by_hand, verifiers_by_split
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.lake.sql_text import sql_list, sql_literal
-from pipelines.rewards.resolve import checker_failures, verifier_name
+from pipelines.rewards.resolve import checker_failures
 from pipelines.scoring.shares import Share, shares_of
 from schemas import CONTAMINATION, PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
@@ -148,7 +148,7 @@ def _checker(share: Share, scored: pa.Table, samples: TableSnapshot) -> Checker:
     import pyarrow.compute as pc
 
     drawn = samples.arrow(["sample_id"], share.condition)["sample_id"].combine_chunks()
-    by_it = pc.equal(scored["verifier"], pa.scalar(verifier_name(share.reward)))
+    by_it = pc.equal(scored["verifier"], pa.scalar(share.verifier))
     own = scored.filter(pc.and_(by_it, pc.is_in(scored["sample_id"], value_set=drawn)))
     failures = pa.array(checker_failures(share.reward), pa.string())
     failed = own.filter(pc.is_in(own["verdict"], value_set=failures))
