@@ -34,6 +34,9 @@ class Context:
     expected_rows: int | None = None
     """Number of rows that the inputs imply: for samples, prompts x N; for rewards, samples; etc."""
 
+    may_be_empty: bool = False
+    """Whether there may be no rows."""
+
     refused_references: Found | None = None
     """Problems whose reference answer is rejected by their own verifier."""
 

@@ -159,6 +159,8 @@ class _Stage:
 
     A sealed stage that covers less is extended: the missing rows are added to those that are there.
     """
+    is_beside_others: bool = False
+    """Whether it adds to an iteration's rows that other stages of the same table make."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """One row per solution y drawn from a policy for a prompt."""
 
-from schemas.prompts import GREEDY, PASS_AT_K, SAMPLE
+from schemas.prompts import GREEDY, HINTED, PASS_AT_K, SAMPLE
 from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 
 STOP = "stop"
@@ -28,7 +28,7 @@ SAMPLES = Table(
             "decoding",
             ColumnType.STRING,
             "how it was drawn",
-            allowed=(SAMPLE, GREEDY, PASS_AT_K),
+            allowed=(SAMPLE, HINTED, GREEDY, PASS_AT_K),
         ),
         Column("index", ColumnType.INT, "0 to N - 1 within the prompt", minimum=0),
         Column(

@@ -21,6 +21,7 @@ SELECTIONS = Table(
         ITERATION,
         Column("sample_id", ColumnType.STRING, "the sample considered"),
         Column("problem_id", ColumnType.STRING, "the problem answered"),
+        Column("drawn_in", ColumnType.INT, "iteration whose policy drew it", minimum=0),
         Column("reward", ColumnType.DOUBLE, "r(x, y)"),
         Column("verdict", ColumnType.STRING, "the verifier's verdict"),
         Column("kept", ColumnType.BOOLEAN, "whether the sample is in the training set"),

@@ -54,6 +54,8 @@ _VALUES: dict[str, Any] = {
     "rank": 1,
     "weight": 1.0,
     "checkpoint_uri": "checkpoints/policy-1",
+    "drawn_in": 0,
+    "origin": "drawn",
     "started_from": "policy-0",
     "training_set_version": 3,
     "epoch": 2,

@@ -33,9 +33,11 @@ from pipelines.rewards.resolve import resolve_reward
 from pipelines.runs.prompt_lengths import check_max_tokens, check_prompt_lengths
 from pipelines.runs.reward_trial import try_rewards
 from pipelines.runtime.version import code_version
+from pipelines.scoring.majority_vote import voting
 from pipelines.stages.few_shot import require_template
 from pipelines.stages.ingest import (
     SourceRows,
+    check_human_solutions,
     check_problems,
     read_sources,
     refuse_duplicates,
@@ -92,6 +94,7 @@ def preflight(
     if sources is not None:
         rows = sources.read()
         check_problems(config.problems, rows)
+        check_human_solutions(config, rows)
         check_prompt_lengths(config, rows, token_counts_of(checkpoint), say)
         try_rewards(config, rows)
 
@@ -120,6 +123,7 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
     rows = read_sources(config, at_hand)
     if not away:
         check_problems(config.problems, rows)
+        check_human_solutions(config, rows)
     elif config.problems.duplicates == "refuse":
         refuse_duplicates(rows)
     lines = []
@@ -147,6 +151,8 @@ def _check_settings(config: RunConfig) -> None:
     further = chain.from_iterable(verifiers_by_split(config).values())
     for reward in (config.reward, *rewards_by_suite(config).values(), *further):
         resolve_reward(reward)
+    if config.curate.majority_vote:
+        voting(config.reward)
     for prompt in (config.prompt, *(suite.prompt for suite in suites_of(config))):
         require_template(prompt)
 

@@ -28,6 +28,8 @@ class RunConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     """Id of the run in the lake; default: the name of the configuration file."""
+    method: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,59}$")] = "rest_em"
+    """Name of the method, see configs/methods/; a label: the settings are what is done."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything drawn or chosen by hash."""
     num_iterations: int = Field(2, ge=1)
@@ -71,6 +73,48 @@ class RunConfig(Section):
         refuse_same_verifier(self.reward, self.evaluation.verifiers)
         for suite in self.evaluation.suites:
             refuse_same_verifier(suite.reward or self.reward, suite.verifiers)
+        return self
+
+    @model_validator(mode="after")
+    def _evaluates_the_last_policy(self) -> Self:
+        if self.num_iterations % self.evaluation.every:
+            raise ValueError(
+                "evaluation.every must divide num_iterations, so that the last policy is evaluated, "
+                f"got {self.evaluation.every} and {self.num_iterations}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _m_steps_have_thresholds(self) -> Self:
+        further = self.sampling.m_steps - 1
+        if self.curate.later_thresholds and len(self.curate.later_thresholds) != further:
+            raise ValueError(
+                f"curate.later_thresholds must have {further} values, one for each further M-step of "
+                f"an E-step (sampling.m_steps - 1), got {len(self.curate.later_thresholds)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _draws_what_it_trains_on(self) -> Self:
+        draws_none = self.curate.human_solutions == "only"
+        if draws_none and (self.sampling.rationalize or self.sampling.m_steps > 1):
+            raise ValueError(
+                "curate.human_solutions must not be only with sampling.rationalize or "
+                "sampling.m_steps: nothing is drawn for training"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hints_are_answers(self) -> Self:
+        if not self.sampling.rationalize:
+            return self
+        if self.reward.function == "unit_tests":
+            raise ValueError(
+                "sampling.rationalize must be false with reward.function unit_tests: tests are no "
+                "answer that could be given as a hint"
+            )
+        if "{reference}" not in self.prompt.hint:
+            raise ValueError(f"prompt.hint must contain {{reference}}, got {self.prompt.hint!r}")
         return self
 
     @property

@@ -412,7 +412,8 @@ class Lake:
         checked = self._passed(attempt, rows)
         writer, fence = attempt.writer, self._lease.fence
         files = [writer.write(rows if added is None else added)]
-        mode: Literal["append", "overwrite"] = "overwrite" if added is None else "append"
+        adds = added is not None or attempt.stage.is_beside_others
+        mode: Literal["append", "overwrite"] = "append" if adds else "overwrite"
         message = self._message(attempt)
         done = commit(writer, files, mode, attempt.transaction, message, fence)
         if not done.is_new:
@@ -434,7 +435,7 @@ class Lake:
         message = {**self._message(attempt), "start": self._lease.fence.start}
         sorted_rows = (frame if added is None else added).sortWithinPartitions(*writer.table.key)
         rows = sorted_rows.write.format("delta").mode("append")
-        if added is None:
+        if added is None and not attempt.stage.is_beside_others:
             where = sql_equals(**writer.partition)
             rows = rows.mode("overwrite").option("replaceWhere", where)
         (

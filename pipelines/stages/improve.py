@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
+from pipelines.config.draws import m_step
 from pipelines.errors import StageFailed
 from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
 from pipelines.stages.policy import policy_of
@@ -63,7 +64,7 @@ def improve(config: RunConfig) -> ArrowStage:
         context.earlier_seconds = max(0.0, result.seconds - seconds)
         return _policy_row(result, start, training_set.version)
 
-    kept = min(config.curate.cutoff, config.sampling.num_samples_per_problem)
+    kept = config.curate.max_kept(config.sampling.num_samples_per_problem)
     longest = config.sampling.max_tokens * config.improve.max_epochs
     tokens = Amount({TRAIN: kept * longest, VALIDATION: longest}, at_most=True)
     return ArrowStage(
@@ -94,6 +95,10 @@ def _prepare(
             "train on; raise sampling.num_samples_per_problem, ask easier problems, in a run of another name "
             "(--name); the wrong solutions are in the lake (restem sql)"
         )
+    improve = config.improve
+    if m_step(config, training_set.iteration):
+        rate = improve.learning_rate * improve.later_learning_rate_factor
+        improve = improve.model_copy(update={"learning_rate": rate})
     questions = prompts.arrow(["text", "reference", "question", "problem_id"], ON_VALIDATION)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / TRAIN_FILE)
@@ -107,7 +112,7 @@ def _prepare(
         max_tokens=config.sampling.max_tokens,
         max_model_len=config.model.max_model_len,
         reward=config.reward,
-        improve=config.improve,
+        improve=improve,
         training=config.training.model_copy(update={"dtype": dtype}),
         seed=config.seed,
         trust_remote_code=config.model.trust_remote_code,

@@ -9,11 +9,13 @@ of another version of the reward, and those on which it failed, are made again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pipelines.config import RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import by_hand, verifiers_by_split
+from pipelines.scoring import majority_vote
 from pipelines.scoring.score_chunks import (
     CHUNK_SAMPLES,
     Verifier,
@@ -21,7 +23,7 @@ from pipelines.scoring.score_chunks import (
     pending,
     scored_chunks,
 )
-from pipelines.scoring.shares import FilteredSnapshot, shares_of
+from pipelines.scoring.shares import MAJORITY_VOTE, FilteredSnapshot, Share, shares_of
 from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
 from pipelines.workload import Amount, Workload
 from schemas import PROMPTS, REWARDS, SAMPLES
@@ -42,10 +44,12 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
         committed: Snapshot,
         writer: FileWriter,
     ) -> Iterator[list[WrittenFile]]:
-        shares = [(share, Verifier.of(share.reward, share.role)) for share in shares_of(config)]
-        for share, verifier in shares:
+        for share, verifier in verifiers_of(config):
             drawn = FilteredSnapshot(samples, share.condition)
             rows = pending(drawn, prompts, committed, verifier.name)
+            if share.by_vote:
+                yield from majority_vote.voted_chunks(rows, verifier, writer, context)
+                continue
             for chunk in scored_chunks(rows, verifier, writer.write, context, share.task):
                 yield [chunk.made]
 
@@ -58,11 +62,26 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
     return StreamStage(
         name="score",
         table=REWARDS,
-        obsolete=lambda: obsolete(
-            [Verifier.of(share.reward, share.role) for share in shares_of(config)]
-        ),
+        obsolete=lambda: obsolete([verifier for _, verifier in verifiers_of(config)]),
         reads=(SAMPLES, PROMPTS),
         function=score_samples,
         workload=Workload(rows, chunked=rows, chunk_size=CHUNK_SAMPLES),
         covers=covered(config, iteration),
     )
+
+
+def verifiers_of(config: RunConfig) -> list[tuple[Share, Verifier]]:
+    """What scores the samples of each share.
+
+    Raises:
+        ConfigError: a reward cannot be used as it is configured.
+    """
+    found = []
+    for share in shares_of(config):
+        verifier = Verifier.of(share.reward, share.role)
+        if share.by_vote:
+            majority_vote.voting(share.reward)
+            version = f"{majority_vote.VERSION}/{verifier.version}"
+            verifier = replace(verifier, name=MAJORITY_VOTE, version=version)
+        found.append((share, verifier))
+    return found
