@@ -71,8 +71,10 @@ class EngineConfig(Section):
     If the run is killed, at most this many prompts per engine are drawn again.
     """
     max_restarts: int = Field(2, ge=0)
-    """Maximum number of times that an engine is started again in a row, drawing nothing in between;
-    of deaths that no prompt is the cause of; and of deaths with a single prompt before it is given up.
+    """Maximum number of times an engine that died is started again, with nothing drawn in between.
+
+    Also the maximum number of its deaths of which no prompt is the cause, and the number of deaths of
+    a single prompt after which it is given up, see `max_killed_share`.
     """
     max_killed_share: float = Field(0.02, ge=0, le=1)
     """Maximum share of samples that have no solution because their prompt kills the engine.

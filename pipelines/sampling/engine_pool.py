@@ -98,10 +98,15 @@ def draw_chunks(
         ):
             assert isinstance(batch, pa.Table)
             yield from map(drawn_chunk, batch.to_pylist())
-    except (RayError, EngineFailed) as error:
-        what = error if isinstance(error, EngineFailed) else "the engine did not start, or was lost"
+    except EngineFailed as error:
+        # Its last words, if it had any: a process that is killed has none.
+        reason = last_error(log, log_size) or "it left no error"
+        raise StageFailed(f"generate: {error}: {reason}; its log is {log}") from error
+    except RayError as error:
         reason = last_error(log, log_size) or first_line(error)
-        raise StageFailed(f"generate: {what}: {reason}; its log is {log}") from error
+        raise StageFailed(
+            f"generate: the engine did not start, or was lost: {reason}; its log is {log}"
+        ) from error
 
 
 def last_error(log: Path, offset: int = 0) -> str | None:
