@@ -107,6 +107,9 @@ def draw_chunks(
         raise StageFailed(
             f"generate: the engine did not start, or was lost: {reason}; its log is {log}"
         ) from error
+    finally:
+        if ray.is_initialized():
+            ray.kill(attempts)
 
 
 def last_error(log: Path, offset: int = 0) -> str | None:
