@@ -68,5 +68,7 @@ class Context:
     """Mean solution length in the same table of the last iteration, in tokens."""
     max_change: float = 3.0
     """Factor by which either may change from one iteration to the next without a warning."""
+    max_killed_share: float = 0.02
+    """Largest share of samples whose prompt kills the engine, 0 to 1."""
     max_truncated_share: float = 0.2
     """Share of samples cut at max_tokens above which a warning is reported."""

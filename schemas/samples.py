@@ -7,6 +7,9 @@ STOP = "stop"
 LENGTH = "length"
 PROMPT_TOO_LONG = "prompt_too_long"
 ENGINE_ERROR = "error"
+"""The engine ended the solution for a reason of its own."""
+ENGINE_KILLED = "engine_killed"
+"""The engine's process died each time that it drew the prompt, so there is no solution."""
 
 SAMPLES = Table(
     name="samples",
@@ -35,7 +38,7 @@ SAMPLES = Table(
             "finish_reason",
             ColumnType.STRING,
             "why it ended",
-            allowed=(STOP, LENGTH, PROMPT_TOO_LONG, ENGINE_ERROR),
+            allowed=(STOP, LENGTH, PROMPT_TOO_LONG, ENGINE_ERROR, ENGINE_KILLED),
         ),
         Column(
             "stop_string",
@@ -50,7 +53,12 @@ SAMPLES = Table(
             "number of tokens drawn: the solution's and its end's",
             minimum=0,
         ),
-        Column("num_prompt_tokens", ColumnType.INT, "number of tokens of the prompt", minimum=0),
+        Column(
+            "num_prompt_tokens",
+            ColumnType.INT,
+            "number of tokens of the prompt; 0 if it killed the engine",
+            minimum=0,
+        ),
         Column(
             "log_probability",
             ColumnType.DOUBLE,

@@ -10,8 +10,9 @@ from pipelines.results.lineage import Lineage
 from schemas.samples import STOP
 
 _NOT_KEPT = {
+    "engine_killed": "it has no solution: its prompt kills the engine",
     "reward_not_above_threshold": "its reward is not above the threshold",
-    "no_end": "it was cut at the token limit, or not drawn, so it has no end to learn",
+    "no_end": "it was cut at the token limit, or its prompt was too long, so it has no end to learn",
     "too_long_to_train": "with its prompt and its end it is longer than model.max_model_len",
     "duplicate_solution": "the problem has an equal solution that was kept",
     "over_cutoff": "the problem already had `cutoff` solutions, by the seeded order",

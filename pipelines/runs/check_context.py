@@ -26,6 +26,7 @@ from schemas.checks import CRITICAL
 from schemas.problems import REFUSED, TRAIN
 from schemas.prompts import FOR_TRAINING
 from schemas.rewards import REWARD
+from schemas.selections import NOT_ACCEPTED
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> C
     return Context(
         expected_rows=sum(row["num_samples"] for row in asked),
         last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration),
+        max_killed_share=config.engine.max_killed_share,
     )
 
 
@@ -170,7 +172,7 @@ def _selections(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -
     share = None
     if iteration > 1:
         last = current(samples.location, SELECTIONS, samples.run_id, iteration - 1)
-        accepted = last.count("reason <> 'reward_not_above_threshold'")
+        accepted = last.count(f"reason NOT IN {sql_list(NOT_ACCEPTED)}")
         share = accepted / max(last.count(), 1)
     return Context(expected_rows=samples.count(_TRAIN), last_accepted_share=share)
 

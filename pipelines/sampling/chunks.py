@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.sampling.sampler import DecodingSettings, DrawnSolution, Request, sample_id
 from schemas import SAMPLES
+from schemas.samples import LENGTH, STOP
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,16 +44,56 @@ def pending_chunks(
         chunk_prompts: number of prompts per chunk; the last one may have fewer.
         max_model_len: maximum number of tokens of prompt plus solution; a column of the chunks.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     done = pc.is_in(prompts["prompt_id"], value_set=pc.unique(committed["prompt_id"]))
-    pending = prompts.select(PROMPT_COLUMNS).filter(pc.invert(done))
+    pending = _with_limit(prompts.filter(pc.invert(done)), max_model_len)
     pending = pending.sort_by([("problem_id", "ascending"), ("prompt_id", "ascending")])
-    limits = pa.array([max_model_len] * pending.num_rows, pa.int64())
-    pending = pending.append_column("max_model_len", limits)
     starts = range(0, pending.num_rows, chunk_prompts)
     return [pending.slice(start, chunk_prompts).combine_chunks() for start in starts]
+
+
+def answered_request(prompts: pa.Table, committed: pa.Table, max_model_len: int) -> Request | None:
+    """The request of the shortest prompt that an engine has drawn a solution for; None without one.
+
+    Args:
+        prompts: as for `pending_chunks`.
+        committed: rows of `samples`, prompt_id and finish_reason at least.
+        max_model_len: as for `pending_chunks`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    drawn = pc.is_in(committed["finish_reason"], value_set=pa.array([STOP, LENGTH]))
+    answered = part_of(prompts, tuple(pc.unique(committed["prompt_id"].filter(drawn)).to_pylist()))
+    if not answered.num_rows:
+        return None
+    first = prompt_ids(answered)[:1]
+    (request,) = requests_of(part_of(_with_limit(answered, max_model_len), first))
+    return request
+
+
+def _with_limit(prompts: pa.Table, max_model_len: int) -> pa.Table:
+    import pyarrow as pa
+
+    limits = pa.array([max_model_len] * prompts.num_rows, pa.int64())
+    return prompts.select(PROMPT_COLUMNS).append_column("max_model_len", limits)
+
+
+def prompt_ids(chunk: pa.Table) -> tuple[str, ...]:
+    """The ids of a chunk's prompts, the shortest text first."""
+    rows = chunk.select(["prompt_id", "text"]).to_pylist()
+    return tuple(
+        row["prompt_id"] for row in sorted(rows, key=lambda r: (len(r["text"]), r["prompt_id"]))
+    )
+
+
+def part_of(chunk: pa.Table, prompts: tuple[str, ...]) -> pa.Table:
+    """The rows of some of a chunk's prompts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return chunk.filter(pc.is_in(chunk["prompt_id"], value_set=pa.array(prompts, pa.string())))
 
 
 def requests_of(chunk: pa.Table) -> list[Request]:

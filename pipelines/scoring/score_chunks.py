@@ -32,7 +32,7 @@ from pipelines.runtime.hardware import usable_cores
 from pipelines.runtime.progress import Progress, Task
 from pipelines.stage import Snapshot, StageContext
 from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARD, REWARDS, TRUNCATED
-from schemas.samples import ENGINE_ERROR, LENGTH, PROMPT_TOO_LONG
+from schemas.samples import ENGINE_ERROR, ENGINE_KILLED, LENGTH, PROMPT_TOO_LONG
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +53,7 @@ _RAY_CHUNK_SAMPLES = 1_000
 
 _UNSOLVED = {
     PROMPT_TOO_LONG: Verdict(0.0, NO_ANSWER),
+    ENGINE_KILLED: Verdict(0.0, NO_ANSWER),
     ENGINE_ERROR: Verdict(0.0, ERROR, detail="the engine drew no solution"),
 }
 """Finish reasons of samples without a solution, which the reward is not given."""

@@ -8,16 +8,20 @@ committed samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pipelines.config import EngineConfig, RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import suites_of
+from pipelines.errors import StageFailed
 from pipelines.runtime.progress import Task
 from pipelines.sampling.chunk_drawer import DrawnChunk
-from pipelines.sampling.chunks import PROMPT_COLUMNS, pending_chunks
+from pipelines.sampling.chunks import PROMPT_COLUMNS, answered_request, pending_chunks
 from pipelines.sampling.engine_pool import draw_chunks
 from pipelines.sampling.sampler import Sampler
 from pipelines.sampling.vllm_sampler import VllmSampler
@@ -25,9 +29,14 @@ from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, Wri
 from pipelines.stages.policy import policy_of
 from pipelines.workload import Amount, Workload
 from schemas import POLICIES, PROMPTS, SAMPLES
+from schemas.samples import ENGINE_KILLED
 
 DTYPE = "engine.dtype"
 NOT_SET = "not set"
+
+_COMMITTED_COLUMNS = ["prompt_id", "finish_reason"]
+_SLACK = 1e-9
+"""Shares are not exact: without it, 7 samples of 100 could exceed 7 %."""
 
 SamplerFactory = Callable[[], Sampler]
 
@@ -43,7 +52,8 @@ def generate(
         sampler_factory: makes the sampler in each engine's process; a vLLM engine if None.
 
     Raises (in the stage):
-        StageFailed: an engine died more than `engine.max_restarts` times, or did not start.
+        StageFailed: an engine did not start, or died too often by its own fault; or too many prompts
+            kill it.
         LakeError: the engine's settings would draw other samples than the run's earlier ones.
         RestEMError: what the engine or the writer refused.
     """
@@ -56,12 +66,9 @@ def generate(
         committed: Snapshot,
         writer: FileWriter,
     ) -> Iterator[list[WrittenFile]]:
-        chunks = pending_chunks(
-            prompts.arrow(PROMPT_COLUMNS),
-            committed.arrow(["prompt_id"]),
-            config.engine.prompts_per_commit,
-            config.model.max_model_len,
-        )
+        asked, there = prompts.arrow(PROMPT_COLUMNS), committed.arrow(_COMMITTED_COLUMNS)
+        max_model_len = config.model.max_model_len
+        chunks = pending_chunks(asked, there, config.engine.prompts_per_commit, max_model_len)
         total = sum(row["num_samples"] for chunk in chunks for row in chunk.to_pylist())
         if not chunks:
             return
@@ -72,10 +79,26 @@ def generate(
             VllmSampler, policy.checkpoint_uri, config.model, engine
         )
         log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
+        killed = _Killed(
+            engine.max_killed_share,
+            num_samples=sum(asked["num_samples"].to_pylist()),
+            num_killed=there["finish_reason"].to_pylist().count(ENGINE_KILLED),
+            log=log,
+        )
+        control = answered_request(asked, there, max_model_len)
         with context.progress.task("generate", total, "samples") as task:
             tally = _Tally(context, task)
-            for drawn in draw_chunks(chunks, factory, policy.policy_id, writer, log, engine):
+            for drawn in draw_chunks(
+                chunks, factory, policy.policy_id, writer, log, engine, control
+            ):
                 context.resolve(DTYPE, drawn.dtype)  # of the first engine; others must agree
+                if drawn.killed_prompt is not None:
+                    killed.add(drawn)
+                    context.progress.say(
+                        f"generate: prompt {drawn.killed_prompt} kills the engine: its "
+                        f"{drawn.file.num_rows:,} samples have no solution (finish_reason "
+                        f"{ENGINE_KILLED}); the engine's log is {log}"
+                    )
                 tally.add(drawn)
                 yield [drawn.file]
 
@@ -123,6 +146,35 @@ def _workload(config: RunConfig, iteration: int) -> Workload:
         chunked=Amount({purpose: len(n) for purpose, n in numbers.items()}),
         chunk_size=config.engine.prompts_per_commit,
     )
+
+
+@dataclass
+class _Killed:
+    """Counts the samples whose prompt kills the engine, and holds them to their limit."""
+
+    max_share: float
+    num_samples: int
+    """Of all prompts of the iteration."""
+    num_killed: int
+    """Those of earlier starts included."""
+    log: Path
+
+    def add(self, drawn: DrawnChunk) -> None:
+        """Count a prompt's samples, before they are committed: refused, they are drawn again.
+
+        Raises:
+            StageFailed: they are too many.
+        """
+        self.num_killed += drawn.file.num_rows
+        if self.num_killed > self.max_share * self.num_samples + _SLACK:
+            share = math.ceil(1e4 * self.num_killed / self.num_samples) / 1e4
+            raise StageFailed(
+                f"generate: engine.max_killed_share must be at least {share:g} for the samples whose "
+                f"prompts kill the engine ({self.num_killed:,} of {self.num_samples:,}), got "
+                f"{self.max_share}; the last such prompt is {drawn.killed_prompt}, the engine's log "
+                f"{self.log}; start the same command again once the engine is mended, or raise "
+                "engine.max_killed_share"
+            )
 
 
 class _Tally:

@@ -16,12 +16,13 @@ from schemas import REWARDS, SAMPLES, SELECTIONS
 from schemas.problems import TRAIN
 from schemas.prompts import FOR_TRAINING
 from schemas.rewards import REWARD
-from schemas.samples import STOP
+from schemas.samples import ENGINE_KILLED, STOP
 from schemas.selections import (
     BELOW_THRESHOLD,
     DUPLICATE,
     KEPT,
     NO_END,
+    NOT_DRAWN,
     OVER_CUTOFF,
     TOO_LONG,
     UNBALANCED,
@@ -63,7 +64,7 @@ def select_samples(
 ) -> DataFrame:
     """One row per training sample: kept, or the first rule against it.
 
-    The rules, in order: reward above the threshold; ended by itself; no longer than the model with
+    The rules, in order: drawn (its prompt does not kill the engine); reward above the threshold; ended by itself; no longer than the model with
     prompt and end; one of several equal solutions of a problem; at most `cutoff` per problem; at
     most `max_rows` in all.
     """
@@ -79,8 +80,10 @@ def _candidates(
     """The E-step's samples as keys: texts are reduced to a digest before rows are shuffled."""
     from pyspark.sql import functions as f
 
-    untrainable = f.when(f.col("finish_reason") != STOP, NO_END).when(
-        f.col("num_prompt_tokens") + f.col("num_tokens") > max_model_len, TOO_LONG
+    untrainable = (
+        f.when(f.col("finish_reason") == ENGINE_KILLED, NOT_DRAWN)
+        .when(f.col("finish_reason") != STOP, NO_END)
+        .when(f.col("num_prompt_tokens") + f.col("num_tokens") > max_model_len, TOO_LONG)
     )
     is_drawn_for_it = (f.col("purpose") == TRAIN) & f.col("decoding").isin(*FOR_TRAINING)
     drawn = samples.where(is_drawn_for_it).select(
@@ -168,7 +171,8 @@ def _decide(ranked: DataFrame, config: CurateConfig) -> DataFrame:
     from pyspark.sql import functions as f
 
     reason = (
-        f.when(~f.col("rewarded"), BELOW_THRESHOLD)
+        f.when(f.col("untrainable") == NOT_DRAWN, NOT_DRAWN)
+        .when(~f.col("rewarded"), BELOW_THRESHOLD)
         .when(~f.col("passed"), f.col("untrainable"))
         .when(~f.col("first"), DUPLICATE)
     )

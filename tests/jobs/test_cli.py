@@ -165,6 +165,18 @@ def test_status_of_a_run_shows_stages_checks_and_evaluations(lake: Path) -> None
     assert "1.000 [0.900, 1.000]" in said
 
 
+def test_status_counts_the_samples_whose_prompts_kill_the_engine(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path)
+    assert "kill the engine" not in call("status", "second", lake=lake).output
+    rows = DeltaTable(lake / "samples").to_pyarrow_table().filter(pc.field("run_id") == "second")
+    killed = rows.slice(0, 3).set_column(
+        rows.column_names.index("finish_reason"), "finish_reason", pa.array(["engine_killed"] * 3)
+    )
+    write_deltalake(lake / "samples", killed, mode="append", partition_by=["run_id", "iteration"])
+    said = call("status", "second", lake=lake).output
+    assert "3 samples have no solution, since their prompts kill the engine" in said
+
+
 def test_explain_prints_the_lineage_of_a_kept_sample(lake: Path) -> None:
     said = call("explain", "first-1-sample-1-0", lake=lake).output
     for part in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def samples() -> list[dict[str, Any]]:
             "problem_id": f"p{p}",
             "purpose": "test",
             "decoding": "greedy",
+            "finish_reason": "engine_killed" if p < 2 else "stop",
         }
         for i in (0, 2)
         for p in range(40)
@@ -159,6 +161,11 @@ def test_the_policies_have_a_row_each(made: RunReport) -> None:
     ]
     for header in ("sampled", "kept", "D_val", "pass@8", "maj@8"):
         assert all(header in row for row in made.policies)
+
+
+def test_samples_whose_prompts_kill_the_engine_are_counted(made: RunReport) -> None:
+    assert "4 samples have no solution, since their prompts kill the engine" in printed(made, 200)
+    assert "kill the engine" not in printed(replace(made, killed=None), 200)
 
 
 def test_large_numbers_of_samples_have_separators() -> None:

@@ -103,6 +103,8 @@ def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSes
         {"problem": "a", "solution": "x", "drawn": ended},
         {"problem": "a", "solution": "", "drawn": {"finish_reason": "prompt_too_long"}},
         {"problem": "a", "solution": "y", "drawn": {"finish_reason": "length"}, "reward": 0.0},
+        {"problem": "a", "solution": "", "drawn": {"finish_reason": "engine_killed"}},
+        {"problem": "a", "drawn": {"finish_reason": "engine_killed"}, "reward": 0.0},
     ]
     found = select(*tables(spark, draws), cutoff=1)
     assert {name: row["reason"] for name, row in found.items()} == {
@@ -111,6 +113,8 @@ def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSes
         "sample-3": "kept",
         "sample-4": "no_end",
         "sample-5": "reward_not_above_threshold",
+        "sample-6": "engine_killed",
+        "sample-7": "engine_killed",
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.config import RunConfig
 from pipelines.errors import InputError, LakeError, StageFailed
+from pipelines.sampling.chunks import pending_chunks, requests_of, sample_rows
 from pipelines.sampling.sampler import DrawnSolution, Request, Sampler
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from pipelines.sampling.vllm_sampler import VllmSampler
@@ -58,6 +59,19 @@ class FailingSampler:
                 raise InputError("row 7: this prompt cannot be asked")
             raise RuntimeError("the engine lost its mind")
         return self.inner.draw(requests)
+
+
+@dataclass(frozen=True)
+class KilledSampler:
+    """Ends its process whenever it is asked for one of the prompts, and answers others."""
+
+    killers: tuple[str, ...]
+    dtype: str = "float32"
+
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
+        if any(request.prompt_id in self.killers for request in requests):
+            os._exit(1)
+        return scripted().draw(requests)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -235,6 +249,64 @@ def test_a_dead_engine_is_started_again_and_its_chunk_drawn_again(tmp_path: Path
         max_num_seqs=1,
     )
     assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(5) for index in range(2)]
+    assert set(outcome.rows["finish_reason"].to_pylist()) == {"stop"}
+
+
+def without_times(rows: pa.Table) -> list[dict[str, Any]]:
+    kept = rows.drop_columns("created_at").to_pylist()
+    return sorted(kept, key=lambda row: (row["prompt_id"], row["index"]))
+
+
+def test_a_prompt_that_kills_the_engine_gets_rows_with_the_reason_and_all_others_are_drawn(
+    tmp_path: Path,
+) -> None:
+    factory = partial(KilledSampler, ("p2",))
+    outcome = run(tmp_path, prompts(6), factory, max_killed_share=0.2)
+    assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(6) for index in range(2)]
+    others = pc.field("prompt_id") != "p2"
+    killed = outcome.rows.filter(~others)
+    assert killed["finish_reason"].to_pylist() == ["engine_killed"] * 2
+    assert killed["solution"].to_pylist() == ["", ""]
+    assert killed["seed"].to_pylist() == [20, 21]
+    assert killed["log_probability"].to_pylist() == [None, None]
+    # Deaths change no seed and no solution of the others.
+    (whole,) = pending_chunks(prompts(6), committed_table("p2"), 9, 128)
+    expected = sample_rows("policy", whole, scripted().draw(requests_of(whole)))
+    assert without_times(outcome.rows.filter(others)) == without_times(expected)
+    # A file is a commit, and no prompt is in two of them.
+    assert all(len(group) == 1 for group in outcome.groups)
+
+
+def test_prompts_that_kill_the_engine_are_held_to_a_share_and_not_committed_above_it(
+    tmp_path: Path,
+) -> None:
+    factory, files = partial(KilledSampler, ("p2",)), tmp_path / "files"
+    settings = config(tmp_path, max_restarts=1)
+    files.mkdir()
+    groups = generate(settings, 0, factory).function(
+        context(settings.folder, start_ray=already_started),
+        Rows(prompts(3)),
+        policies("policy"),
+        committed=Rows(committed_table("p0")),
+        writer=FolderWriter(files),
+    )
+    written: list[WrittenFile] = []
+    with pytest.raises(
+        StageFailed, match=r"engine\.max_killed_share must be at least 0\.3334"
+    ) as told:
+        written.extend(file for group in groups for file in group)
+    assert "prompt is p2" in str(told.value)
+    assert "generate-policy.log" in str(told.value)
+    rows = pa.concat_tables([pq.read_table(files / file.path) for file in written])
+    assert set(rows["prompt_id"].to_pylist()) == {"p1"}
+
+    # The remedy: the same command with the share that the message names.
+    there = committed_table("p0", "p1")
+    again = run(
+        tmp_path, prompts(3), factory, committed=there, max_restarts=1, max_killed_share=0.3334
+    )
+    assert sampled(again.rows) == [("p2", 0), ("p2", 1)]
+    assert set(again.rows["finish_reason"].to_pylist()) == {"engine_killed"}
 
 
 @pytest.mark.parametrize(
