@@ -58,7 +58,7 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
     return StreamStage(
         name="score",
         table=REWARDS,
-        obsolete=lambda: obsolete(
+        obsolete=lambda *_: obsolete(
             [Verifier.of(share.reward, share.role) for share in shares_of(config)]
         ),
         reads=(SAMPLES, PROMPTS),

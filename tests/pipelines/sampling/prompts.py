@@ -38,5 +38,6 @@ def prompt_table(*rows: dict[str, Any]) -> pa.Table:
 
 
 def committed_table(*prompt_ids: str) -> pa.Table:
-    """The column of committed samples that generating reads."""
-    return pa.table({"prompt_id": pa.array(prompt_ids, pa.string())})
+    """The columns of committed samples that generating reads."""
+    columns = {"prompt_id": prompt_ids, "policy_id": ["policy"] * len(prompt_ids)}
+    return pa.table({name: pa.array(ids, pa.string()) for name, ids in columns.items()})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig
 from pipelines.errors import StageFailed
 from pipelines.stages.improve import improve
-from pipelines.tuning.checkpoint import policy_id_of
 from schemas import POLICIES
 from tests.doubles import context, policies
 from tests.pipelines.tuning.rows import EVEN, FEW_SHOT, TRAIN_ROWS, VALIDATION
