@@ -8,10 +8,10 @@ from pathlib import Path
 from pipelines.checkpoints.base_model import HUB, from_hub, names_a_folder
 from pipelines.checkpoints.embedded_model import embedded_checkpoint
 from pipelines.checkpoints.policy import PolicyRef, policy_id_of
-from pipelines.checkpoints.store import FOLDER, PolicyLost, PolicyStore
+from pipelines.checkpoints.store import PolicyLost, PolicyStore
 from pipelines.config import EMBEDDED_MODEL, ModelConfig, RunConfig
 from pipelines.errors import InputError
-from pipelines.lake.location import Location
+from pipelines.lake.location import POLICIES_FOLDER, Location
 from pipelines.runtime.progress import Progress
 
 
@@ -66,7 +66,7 @@ class PolicyLoader:
 
     def _is_stored(self, policy: PolicyRef) -> bool:
         # By its end: a lake may have been moved since.
-        return policy.checkpoint_uri.endswith(f"/{FOLDER}/{policy.policy_id}")
+        return policy.checkpoint_uri.endswith(f"/{POLICIES_FOLDER}/{policy.policy_id}")
 
     def _folder_with_weights(self, policy: PolicyRef) -> Path:
         """The folder of a base model that is named by one: where it was, or where it is now."""

@@ -30,11 +30,10 @@ from pipelines.checkpoints.policy import (
 )
 from pipelines.config import Section
 from pipelines.errors import InputError, LakeError
-from pipelines.lake.location import Location
+from pipelines.lake.location import POLICIES_FOLDER, Location
 from pipelines.runtime.cache import atomic_folder, cache_folder
 from pipelines.runtime.progress import Progress, SilentProgress
 
-FOLDER = "_policies"
 FILES = "files.json"
 MAX_CACHED = 4
 """Number of policies that a machine's cache holds: those that were used last."""
@@ -103,7 +102,7 @@ class PolicyStore:
 
     def uri(self, policy_id: str) -> str:
         """Where a policy's checkpoint is."""
-        return f"{self.location.uri}/{FOLDER}/{policy_id}"
+        return f"{self.location.uri}/{POLICIES_FOLDER}/{policy_id}"
 
     def put(self, checkpoint: Path, progress: Progress) -> PolicyRef:
         """Store a checkpoint; the folder becomes a link to what this machine loads from now on.
@@ -197,12 +196,12 @@ class PolicyStore:
         _remove(folder)
 
     def _path(self, policy_id: str, file: str) -> str:
-        return f"{FOLDER}/{policy_id}/{file}"
+        return f"{POLICIES_FOLDER}/{policy_id}/{file}"
 
     def _on_this_machine(self, policy_id: str) -> Path:
         """The folder that this machine loads a policy from."""
         if self.location.is_local:
-            return self.location.folder / FOLDER / policy_id
+            return self.location.folder / POLICIES_FOLDER / policy_id
         return cache_folder() / "policies" / policy_id
 
     def _files(self, policy_id: str) -> StoredFiles | None:

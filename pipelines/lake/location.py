@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from pipelines.config import LakeConfig
 
+POLICIES_FOLDER = "_policies"
+"""Where trained policies are in a lake; see pipelines/checkpoints/store.py."""
 _BLOCK = 16 * 2**20
 """Bytes that are copied at once between a machine and an object store."""
 
