@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, ExpectationsFailed, InputError, MachineError, first_line
 from pipelines.lake.location import Location
+from pipelines.runtime.cache import cache_folder
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 _NEARLY_FULL_MIB = 64
@@ -83,7 +84,10 @@ def naming_full_disks(config: RunConfig) -> Iterator[None]:
     except (ConfigError, InputError, ExpectationsFailed):
         raise
     except Exception as error:
-        places = _folders(config) | {"temporary files": Path(tempfile.gettempdir())}
+        places = _folders(config) | {
+            "RESTEM_CACHE": cache_folder(),
+            "temporary files": Path(tempfile.gettempdir()),
+        }
         free = {name: _free_mib(folder) for name, folder in places.items()}
         is_said = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         is_said = is_said or any(text in str(error) for text in _FULL)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.checkpoints.base_model import HUB, from_hub, names_a_folder
+from pipelines.checkpoints.base_model import HUB, from_hub, resolve_base_model
 from pipelines.checkpoints.embedded_model import embedded_checkpoint
 from pipelines.checkpoints.policy import PolicyRef, policy_id_of
-from pipelines.checkpoints.store import PolicyLost, PolicyStore
+from pipelines.checkpoints.store import PolicyStore, policy_lost
 from pipelines.config import EMBEDDED_MODEL, ModelConfig, RunConfig
-from pipelines.errors import InputError
+from pipelines.errors import InputError, PolicyLost
 from pipelines.lake.location import POLICIES_FOLDER, Location
 from pipelines.runtime.progress import Progress
 
@@ -61,7 +62,7 @@ class PolicyLoader:
             LakeError: the lake's store does not answer.
         """
         if self._is_stored(policy) and not self.store.restore(policy.policy_id, progress):
-            raise PolicyLost.of(policy.policy_id, f"{policy.checkpoint_uri} is missing")
+            raise policy_lost(policy.policy_id, f"{policy.checkpoint_uri} is missing")
         self.folder_of(policy, progress)
 
     def _is_stored(self, policy: PolicyRef) -> bool:
@@ -70,20 +71,24 @@ class PolicyLoader:
 
     def _folder_with_weights(self, policy: PolicyRef) -> Path:
         """The folder of a base model that is named by one: where it was, or where it is now."""
-        places = [Path(policy.checkpoint_uri)]
-        if names_a_folder(self.model.base_model):
-            places.insert(0, Path(self.model.base_model).expanduser().resolve())
-        for folder in dict.fromkeys(places):
-            try:
-                if policy_id_of(folder) == policy.policy_id:
-                    return folder
-            except (InputError, OSError):
-                continue
-        looked = " and ".join(str(folder) for folder in dict.fromkeys(places))
+        folder = Path(policy.checkpoint_uri)
+        if _holds(folder, policy):
+            return folder
+        with suppress(InputError):
+            now = resolve_base_model(self.model)
+            if _holds(now, policy):
+                return now
         raise PolicyLost(
-            f"policy {policy.policy_id}: no checkpoint with its weights at {looked}; set "
-            "model.base_model to the folder where the base model is now"
+            f"policy {policy.policy_id}: no checkpoint with its weights at {folder} or "
+            f"{self.model.base_model}; set model.base_model to the folder where it is now"
         )
+
+
+def _holds(folder: Path, policy: PolicyRef) -> bool:
+    try:
+        return policy_id_of(folder) == policy.policy_id
+    except (InputError, OSError):
+        return False
 
 
 def _with_weights(folder: Path, policy: PolicyRef) -> Path:

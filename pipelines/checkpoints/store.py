@@ -29,7 +29,7 @@ from pipelines.checkpoints.policy import (
     sha256_of,
 )
 from pipelines.config import Section
-from pipelines.errors import InputError, LakeError
+from pipelines.errors import InputError, PolicyLost
 from pipelines.lake.location import POLICIES_FOLDER, Location
 from pipelines.runtime.cache import atomic_folder, cache_folder
 from pipelines.runtime.progress import Progress, SilentProgress
@@ -38,17 +38,6 @@ FILES = "files.json"
 MAX_CACHED = 4
 """Number of policies that a machine's cache holds: those that were used last."""
 _DAY = 24 * 60 * 60.0
-
-
-class PolicyLost(LakeError):
-    """A policy's checkpoint is not where it was stored, or does not hold its weights."""
-
-    @classmethod
-    def of(cls, policy_id: str, fault: str) -> PolicyLost:
-        """The error about a trained policy."""
-        return cls(
-            f"policy {policy_id}: {fault}; start the same command again: it is trained again"
-        )
 
 
 class StoredFile(Section):
@@ -159,9 +148,9 @@ class PolicyStore:
         folder = self._on_this_machine(policy_id)
         if self.location.is_local:
             if not self.holds(policy_id):
-                raise PolicyLost.of(policy_id, f"{folder} is missing, or a file in it is")
+                raise policy_lost(policy_id, f"{folder} is missing, or a file in it is")
             if not _is_whole(folder, policy_id):
-                raise PolicyLost.of(policy_id, f"{folder} holds other weights")
+                raise policy_lost(policy_id, f"{folder} holds other weights")
             return folder
         with _locked(folder):
             if not _is_whole(folder, policy_id):
@@ -225,9 +214,9 @@ class PolicyStore:
     def _download(self, policy_id: str, folder: Path, progress: Progress) -> None:
         files = self._files(policy_id)
         if files is None:
-            raise PolicyLost.of(policy_id, f"{self.uri(policy_id)} is missing")
+            raise policy_lost(policy_id, f"{self.uri(policy_id)} is missing")
         if files.policy_id != policy_id:
-            raise PolicyLost.of(policy_id, f"{self.uri(policy_id)} holds other weights")
+            raise policy_lost(policy_id, f"{self.uri(policy_id)} holds other weights")
         with (
             atomic_folder(folder) as partial,
             _megabytes(progress, f"fetch policy {policy_id}", files) as advance,
@@ -251,10 +240,17 @@ class PolicyStore:
                     digest.update(block)
                     advance(len(block))
         except FileNotFoundError:
-            raise PolicyLost.of(policy_id, f"{self.location.uri}/{path} is missing") from None
+            raise policy_lost(policy_id, f"{self.location.uri}/{path} is missing") from None
         if digest.hexdigest() != file.sha256:
             fault = f"{self.location.uri}/{path} is not the file that was stored"
-            raise PolicyLost.of(policy_id, fault)
+            raise policy_lost(policy_id, fault)
+
+
+def policy_lost(policy_id: str, fault: str) -> PolicyLost:
+    """The error about a trained policy."""
+    return PolicyLost(
+        f"policy {policy_id}: {fault}; start the same command again: it is trained again"
+    )
 
 
 def _is_whole(folder: Path, policy_id: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.load import PolicyLoader
-from pipelines.checkpoints.store import PolicyLost
+from pipelines.errors import PolicyLost
 from pipelines.runs.stages_by_name import sealed_snapshot
 from pipelines.stage import ArrowStage
 from pipelines.stages.policy import policy_of

@@ -11,9 +11,9 @@ import pytest
 
 from pipelines.checkpoints.load import PolicyLoader
 from pipelines.checkpoints.policy import PolicyRef, policy_id_of
-from pipelines.checkpoints.store import PolicyLost, PolicyStore
+from pipelines.checkpoints.store import PolicyStore
 from pipelines.config import EMBEDDED_MODEL, ModelConfig
-from pipelines.errors import InputError
+from pipelines.errors import InputError, PolicyLost
 from pipelines.lake.location import Location
 from pipelines.runtime.progress import SilentProgress
 from tests.pipelines.checkpoints.checkpoints import write_checkpoint

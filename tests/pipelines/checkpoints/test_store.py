@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from pipelines.checkpoints.policy import policy_id_of
-from pipelines.checkpoints.store import FILES, MAX_CACHED, PolicyLost, PolicyStore
-from pipelines.errors import LakeError
+from pipelines.checkpoints.store import FILES, MAX_CACHED, PolicyStore
+from pipelines.errors import LakeError, PolicyLost
 from pipelines.lake.location import Location
 from pipelines.runtime.progress import LineProgress, SilentProgress
 from tests.pipelines.checkpoints.checkpoints import write_checkpoint

@@ -16,8 +16,8 @@ import pytest
 
 from pipelines.checkpoints.load import PolicyLoader
 from pipelines.checkpoints.policy import PolicyRef, policy_id_of
-from pipelines.checkpoints.store import PolicyLost
 from pipelines.config import RunConfig
+from pipelines.errors import PolicyLost
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
