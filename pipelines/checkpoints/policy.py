@@ -12,6 +12,9 @@ from pathlib import Path
 from pipelines.errors import InputError
 from pipelines.runtime.cache import cache_folder
 
+_MAX_NOTES = 256
+"""Number of checkpoints whose hash is noted: those hashed last."""
+
 
 @dataclass(frozen=True)
 class PolicyRef:
@@ -86,3 +89,6 @@ def _write(note: Path, policy_id: str) -> None:
         partial = note.with_suffix(f".{policy_id}")
         partial.write_text(policy_id, encoding="ascii")
         partial.replace(note)
+        notes = sorted(note.parent.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
+        for old in notes[_MAX_NOTES:]:
+            old.unlink(missing_ok=True)

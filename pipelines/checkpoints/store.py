@@ -17,9 +17,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator, model_validator
 
 from pipelines.checkpoints.policy import (
     PolicyRef,
@@ -49,11 +50,25 @@ class StoredFile(Section):
     """Bytes."""
     sha256: str
 
+    @field_validator("path")
+    @classmethod
+    def _stays_in_its_folder(cls, path: str) -> str:
+        # A lake may be a stranger's.
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"must be a path in the checkpoint's folder, got {path!r}")
+        return path
+
 
 class StoredFiles(Section):
     """All files of a checkpoint."""
 
     files: tuple[StoredFile, ...]
+
+    @model_validator(mode="after")
+    def _holds_weights(self) -> Self:
+        if not self.weights:
+            raise ValueError("files must hold *.safetensors")
+        return self
 
     @classmethod
     def of(cls, checkpoint: Path) -> StoredFiles:
@@ -72,10 +87,14 @@ class StoredFiles(Section):
         )
 
     @property
+    def weights(self) -> list[StoredFile]:
+        """Those that the policy is named by."""
+        return [f for f in self.files if f.path.endswith(".safetensors") and "/" not in f.path]
+
+    @property
     def policy_id(self) -> str:
         """The id of the policy that they are; see `policy_id_of`."""
-        weights = [f for f in self.files if f.path.endswith(".safetensors") and "/" not in f.path]
-        return id_of_digests(bytes.fromhex(file.sha256) for file in weights)
+        return id_of_digests(bytes.fromhex(file.sha256) for file in self.weights)
 
     @property
     def num_bytes(self) -> int:
@@ -231,19 +250,25 @@ class PolicyStore:
     def _download_file(
         self, policy_id: str, file: StoredFile, target: Path, advance: Callable[[int], None]
     ) -> None:
-        path, digest = self._path(policy_id, file.path), hashlib.sha256()
+        path = self._path(policy_id, file.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with target.open("wb") as opened:
-                for block in self.location.blocks(path):
-                    opened.write(block)
-                    digest.update(block)
-                    advance(len(block))
-        except FileNotFoundError:
-            raise policy_lost(policy_id, f"{self.location.uri}/{path} is missing") from None
-        if digest.hexdigest() != file.sha256:
-            fault = f"{self.location.uri}/{path} is not the file that was stored"
-            raise policy_lost(policy_id, fault)
+        for _ in range(2):  # in case it was damaged on its way
+            digest = hashlib.sha256()
+            try:
+                with target.open("wb") as opened:
+                    for block in self.location.blocks(path):
+                        opened.write(block)
+                        digest.update(block)
+                        advance(len(block))
+            except FileNotFoundError:
+                raise policy_lost(policy_id, f"{self.location.uri}/{path} is missing") from None
+            if digest.hexdigest() == file.sha256:
+                return
+        # Whoever looks next finds it incomplete, also a machine that has a copy of its own: that
+        # stores it again.
+        self.location.delete(self._path(policy_id, FILES))
+        fault = f"{self.location.uri}/{path} is not the file that was stored"
+        raise policy_lost(policy_id, fault)
 
 
 def policy_lost(policy_id: str, fault: str) -> PolicyLost:

@@ -172,6 +172,31 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(on_s3: PolicyStore, tmp_pa
     assert contents(on_s3.fetch(policy_id)) == before
 
 
+def test_a_damaged_file_in_the_store_is_replaced_from_a_machine_that_has_it(
+    on_s3: PolicyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_id = on_s3.put(write_checkpoint(tmp_path / "epoch-1"), QUIET).policy_id
+    on_s3.location.write(f"_policies/{policy_id}/tokenizer.json", b"[]")
+    with monkeypatch.context() as elsewhere:
+        on_another_machine(tmp_path, elsewhere)
+        with pytest.raises(PolicyLost, match=r"tokenizer\.json is not the file that was stored"):
+            on_s3.fetch(policy_id)
+    assert on_s3.restore(policy_id, QUIET)
+    on_another_machine(tmp_path, monkeypatch)
+    assert (on_s3.fetch(policy_id) / "tokenizer.json").read_text() == "{}"
+
+
+def test_a_strangers_lake_writes_nowhere_else(on_s3: PolicyStore, tmp_path: Path) -> None:
+    policy_id = on_s3.put(write_checkpoint(tmp_path / "epoch-1"), QUIET).policy_id
+    name = f"_policies/{policy_id}/{FILES}"
+    files = (on_s3.fetch(policy_id) / FILES).read_text()
+    on_s3.location.write(name, files.replace("tokenizer.json", "../tokenizer.json").encode())
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(PolicyLost, match="is missing"):
+        on_s3.fetch(policy_id)
+    assert not list((tmp_path / "cache").rglob("tokenizer.json"))
+
+
 def test_what_the_store_lost_is_stored_again_from_the_cache(
     on_s3: PolicyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
