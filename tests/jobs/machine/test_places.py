@@ -20,6 +20,7 @@ from jobs.machine.places import (
     require_writable,
 )
 from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config.load import load_config
 from pipelines.errors import ConfigError, MachineError
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
@@ -84,6 +85,18 @@ def test_a_run_says_it_in_one_line(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
         assert f"{file} is a file" in result.stderr
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_run_and_its_plan_refuse_the_folder_of_another_lake_in_one_line(tmp_path: Path) -> None:
+    path = write_project(tmp_path)
+    claim_folder(load_config(path))
+    for command in ("run", "plan"):
+        other = ["--set", f"lake.uri={tmp_path}/other"]
+        result = CliRunner().invoke(app, [command, str(path), *other])
+        assert result.exit_code == 2, result.output
+        assert result.stderr.count("\n") == 1
+        assert "belongs to run 'tiny'" in result.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
