@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,26 +51,28 @@ class LostMachines:
         location = Location.at(section["uri"], section["storage_options"])
         self.store, self.reader = PolicyStore(location), LakeReader(location)
 
-    def kill_when(self, is_time: Callable[[str], bool]) -> str:
+    def kill_when(self, is_time: Callable[[str], bool], *arguments: str) -> str:
         """Start the run, kill all of it when it is time, and lose the machine.
 
         Args:
             is_time: given what was printed so far.
+            arguments: further arguments of the command.
         """
-        process = start("run", str(self.config))
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        printed, deadline = "", time.monotonic() + 400
-        while not is_time(printed):
-            assert process.poll() is None, f"ended: {printed}{process.stdout.read()}"
-            assert time.monotonic() < deadline, printed
-            printed += process.stdout.read() or ""
-            time.sleep(0.05)
+        process = start("run", str(self.config), *arguments)
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+        reader.start()
+        deadline = time.monotonic() + 400
+        while not is_time("".join(lines)):
+            assert process.poll() is None, "".join(lines)
+            assert time.monotonic() < deadline, "".join(lines)
+            time.sleep(0.1)
         kill_group(process)
         process.wait(timeout=30)
+        reader.join(timeout=30)
         self.lose()
-        assert "Traceback" not in printed, printed
-        return printed
+        assert "Traceback" not in "".join(lines), "".join(lines)
+        return "".join(lines)
 
     def lose(self) -> None:
         shutil.rmtree(self.output, ignore_errors=True)
@@ -108,8 +111,11 @@ def test_a_run_whose_machine_is_lost_goes_on_on_another(lost: LostMachines) -> N
     assert f"store policy {policy['policy_id']}" in printed
     assert lost.store.holds(policy["policy_id"])
 
-    # The engine has the policy from the store; one chunk of its samples is committed.
-    printed = lost.kill_when(lambda _: bool(_drawn_by(lost, policy["policy_id"])))
+    # The engine has the policy from the store, and one chunk of its samples is committed. One sequence
+    # at a time: slow enough to be met.
+    slow = ("--set", "engine.max_num_seqs=1")
+    printed = lost.kill_when(lambda _: bool(_drawn_by(lost, policy["policy_id"])), *slow)
+    assert (1, "generate") not in lost.sealed()
     assert f"fetch policy {policy['policy_id']}" in printed
     assert "trained again" not in printed
 
