@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,9 @@ class LostMachines:
             arguments: further arguments of the command.
         """
         process = start("run", str(self.config), *arguments)
+        assert process.stdout is not None
         lines: list[str] = []
-        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
         reader.start()
         deadline = time.monotonic() + 400
         while not is_time("".join(lines)):
@@ -141,6 +142,11 @@ def test_a_run_whose_machine_is_lost_goes_on_on_another(lost: LostMachines) -> N
     assert policy_id_of(folder) == now["policy_id"]
     assert AutoModelForCausalLM.from_pretrained(folder).config.model_type == "llama"
     assert AutoTokenizer.from_pretrained(folder)("1 + 1")["input_ids"]
+
+
+def _read(printed: Iterable[str], lines: list[str]) -> None:
+    for line in printed:
+        lines.append(line)
 
 
 def _drawn(lost: LostMachines, iteration: int) -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ def test_the_start_policy_is_looked_for_where_it_is_loaded(
 ) -> None:
     training = TrainingConfig(dtype="float32", rows_per_pass=3, launcher=launcher)
     job = write_job(tmp_path / "job", Path("nowhere"), training=training)
+    for epoch in (1, 2):  # links that an earlier policy left, which is lost
+        (job.folder / f"epoch-{epoch}").symlink_to(tmp_path / "lost")
     marks = tmp_path / "marks"
     marks.mkdir()
     with ray_session(RayConfig(num_cpus=2)) if launcher == "ray" else nullcontext():
