@@ -303,7 +303,7 @@ def vacuum(
         bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
     ] = False,
 ) -> None:
-    """Find the files that killed runs left behind, which no version of a table names.
+    """Find the files that killed runs left behind, and policies that no run has any more.
 
     Keeps whatever a version of a table names, and all files of runs that are being worked on.
     """

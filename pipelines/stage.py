@@ -59,7 +59,7 @@ class StageContext:
     engines: Engines
     progress: Progress
     folder: Path
-    """The run's folder, for checkpoints and logs."""
+    """The run's folder, for logs and what is left to go on from after a kill."""
     measures: dict[str, float] = field(default_factory=dict)
     """What the stage measures while it runs; kept in its commits and its seal.
 
@@ -153,6 +153,8 @@ class _Stage:
     """The table made."""
     reads: tuple[Table, ...] = ()
     """The tables of the inputs, in the order in which the function takes them."""
+    loads_policy: bool = False
+    """Whether it loads the weights of the policies it reads, and not only their rows."""
     workload: Workload = field(default_factory=Workload)
     covers: tuple[str, ...] = ()
     """What it makes rows for, of what may grow after it is sealed (suites, E-steps).
@@ -189,8 +191,8 @@ class StreamStage(_Stage):
 
     function: Callable[..., Iterator[list[WrittenFile]]]
     engine: Engine = Engine.RAY
-    obsolete: Callable[[], str] | None = None
-    """Makes a SQL condition on committed rows that are made again; None if there are none.
+    obsolete: Callable[..., str] | None = None
+    """Makes, of the inputs, a SQL condition on committed rows that are made again; None: there are none.
 
     They are removed in one commit before the function is called.
     """

@@ -11,8 +11,13 @@ from itertools import chain
 from pathlib import Path
 
 from jobs.machine.accelerators import require_accelerators
-from jobs.machine.places import require_writable
+from jobs.machine.places import require_own_folder, require_writable
 from jobs.machine.sessions import require_clusters
+from pipelines.checkpoints.base_model import (
+    base_model_at_hand,
+    resolve_base_model,
+    with_model_content,
+)
 from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.problems import names_a_file
 from pipelines.config.suites import (
@@ -43,19 +48,23 @@ from pipelines.stages.ingest import (
     refuse_duplicates,
     sources_of,
 )
-from pipelines.tuning.base_model import base_model_at_hand, resolve_base_model
 from pipelines.tuning.token_counts import token_counts_of
 
 Say = Callable[[str], None]
 
 
-def pinned_to_contents(config: RunConfig) -> RunConfig:
-    """The configuration with what its sources on this machine hold, which the run is pinned to.
+def pinned_to_contents(config: RunConfig, *, ask_hub: bool = False) -> RunConfig:
+    """The configuration with what its sources and its base model hold, which the run is pinned to.
+
+    Args:
+        config: the run's.
+        ask_hub: whether to ask the hub for the commit of the base model, if the run is new.
 
     Raises:
         LakeError: another version of restem made the run of this name, or the lake cannot be read.
     """
-    return with_contents(config, pinned_config(LakeReader(Location.of(config.lake)), config.name))
+    pinned = pinned_config(LakeReader(Location.of(config.lake)), config.name)
+    return with_model_content(with_contents(config, pinned), pinned, ask_hub=ask_hub)
 
 
 def preflight(
@@ -110,6 +119,7 @@ def check_plan(config: RunConfig, say: Say) -> list[str]:
         RestEMError: the run would be refused.
     """
     require_writable(config)
+    require_own_folder(config)
     location = Location.of(config.lake)
     books = Books(location, config, code_version())
     refuse_another_version(location)

@@ -32,6 +32,8 @@ def show_lineage(lineage: Lineage) -> None:
     _problem(out, lineage.problem, sample["problem_id"])
     _prompt(out, lineage.prompt)
     heading(out, f"Policy {sample['policy_id']}")
+    if lineage.policies and lineage.policies[0]["policy_id"] != sample["policy_id"]:
+        out.print("  its checkpoint was lost; trained again, it has other weights:")
     for policy in lineage.policies:
         out.print(f"  {_origin(policy)}")
         out.print(f"    {policy['checkpoint_uri']}", style="dim")

@@ -30,7 +30,7 @@ def show_plan(config: RunConfig) -> None:
     out = console()
     stages, sizes = plan(config), asked_sizes(config)
     out.print(f"run {config.name} of {config.model.base_model}", style="bold")
-    out.print(f"  tables in {config.lake.uri}, checkpoints in {config.folder}")
+    out.print(f"  tables and policies in {config.lake.uri}, logs in {config.folder}")
     out.print(f"  config hash {config.config_hash()}", style="dim")
     _problems(out, config, sizes)
     heading(out, "Stages")

@@ -14,7 +14,7 @@ from pipelines.config.curate import CurateConfig
 from pipelines.config.evaluation import EvaluationConfig, refuse_same_verifier
 from pipelines.config.execution import EngineConfig, TrainingConfig
 from pipelines.config.improve import ImproveConfig
-from pipelines.config.model import ModelConfig
+from pipelines.config.model import WEIGHTS, ModelConfig
 from pipelines.config.problems import ProblemsConfig
 from pipelines.config.prompt import PromptConfig
 from pipelines.config.reward import BY_HAND, RewardConfig
@@ -35,7 +35,7 @@ class RunConfig(Section):
     num_iterations: int = Field(2, ge=1)
     """I, the number of EM iterations (the paper's section 5: 3 on MATH, 2 on APPS)."""
     output: Path = Path("restem-data")
-    """Checkpoints, logs and reports of the run are in `<output>/runs/<name>`."""
+    """Logs, reports and half-trained policies are in `<output>/runs/<name>`; nothing there is needed."""
 
     model: ModelConfig = ModelConfig()
     problems: ProblemsConfig
@@ -119,7 +119,7 @@ class RunConfig(Section):
 
     @property
     def folder(self) -> Path:
-        """Folder of the run's checkpoints, logs and reports."""
+        """Folder of the run's logs, reports and half-trained policies."""
         return self.output / "runs" / self.name
 
     def pinned(self) -> dict[str, Any]:
@@ -130,6 +130,7 @@ class RunConfig(Section):
         """
         tree = self.model_dump(mode="json", include=set(_PINNED))
         del tree["evaluation"]["suites"], tree["model"]["max_model_len"]
+        _identify_model(tree["model"])
         _drop(tree["reward"], self.reward.tolerances)
         _drop_tolerances(tree["evaluation"], self.evaluation.verifiers)
         for source in tree["problems"]["sources"]:
@@ -179,6 +180,14 @@ class Growing:
 def _identify(source: dict[str, Any]) -> None:
     """Reduce a source's settings to what decides its rows: what it holds, or else where it is."""
     del source["content" if source["content"] is None else "location"]
+
+
+def _identify_model(model: dict[str, Any]) -> None:
+    """Reduce the base model's settings to what decides its weights, as far as that is known."""
+    if model["content"] is None:
+        del model["content"]
+    elif model["content"].startswith(WEIGHTS):
+        del model["base_model"]
 
 
 def _drop_tolerances(tree: dict[str, Any], verifiers: tuple[RewardConfig, ...]) -> None:

@@ -481,7 +481,7 @@ class Lake:
         number = committed_transaction(writer, app_id)
         if stage.obsolete is None or self.is_sealed(attempt.iteration, stage.name):
             return number
-        where = stage.obsolete()
+        where = stage.obsolete(*attempt.inputs)
         num_rows = self.latest_snapshot(stage.table, attempt.iteration).count(where)
         if num_rows:
             number += 1

@@ -15,7 +15,7 @@ from pipelines.stages.generate import generate
 from pipelines.stages.improve import improve
 from pipelines.stages.ingest import SourceRows, ingest
 from pipelines.stages.render import render, render_hints
-from pipelines.stages.score import score
+from pipelines.stages.score import obsolete_among_hinted, score
 from pipelines.stages.select_samples import select
 from pipelines.workload import Amount, Workload
 from schemas.problems import TRAIN
@@ -90,13 +90,20 @@ class Stages:
             rows, tokens=rows.times(self.config.sampling.max_tokens), engine_starts=1
         )
         made = generate(self.config, iteration)
-        return replace(made, name="generate_hinted", workload=workload, covers=())
+        # What `generate` has sealed stays, whichever policy drew it.
+        return replace(made, name="generate_hinted", workload=workload, covers=(), obsolete=None)
 
     def score_hinted(self, iteration: int) -> StreamStage:
         """Solutions drawn with a hint -> verdicts."""
         rows = Amount({TRAIN: self.config.sampling.num_samples_per_problem}, at_most=True)
         made = score(self.config, iteration)
-        return replace(made, name="score_hinted", workload=Workload(rows), covers=())
+        return replace(
+            made,
+            name="score_hinted",
+            workload=Workload(rows),
+            covers=(),
+            obsolete=lambda *inputs: obsolete_among_hinted(self.config, *inputs),
+        )
 
     def select(self, iteration: int) -> SparkStage:
         """Verdicts -> which solutions are kept, and why the others are not."""

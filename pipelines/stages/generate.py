@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.config import EngineConfig, RunConfig
+from pipelines.checkpoints.load import PolicyLoader
+from pipelines.checkpoints.policy import PolicyRef
+from pipelines.config import EngineConfig, ModelConfig, RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import suites_of
-from pipelines.errors import StageFailed
+from pipelines.errors import LakeError, StageFailed
+from pipelines.lake.sql_text import sql_literal
 from pipelines.runtime.progress import Task
 from pipelines.sampling.chunk_drawer import DrawnChunk
 from pipelines.sampling.chunks import PROMPT_COLUMNS, answered_request, pending_chunks
@@ -30,6 +34,9 @@ from pipelines.stages.policy import policy_of
 from pipelines.workload import Amount, Workload
 from schemas import POLICIES, PROMPTS, SAMPLES
 from schemas.samples import ENGINE_KILLED
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DTYPE = "engine.dtype"
 NOT_SET = "not set"
@@ -54,7 +61,8 @@ def generate(
     Raises (in the stage):
         StageFailed: an engine did not start, or died too often by its own fault; or too many prompts
             kill it.
-        LakeError: the engine's settings would draw other samples than the run's earlier ones.
+        LakeError: the engine's settings would draw other samples than the run's earlier ones, or
+            the policy is another one than theirs.
         RestEMError: what the engine or the writer refused.
     """
 
@@ -73,10 +81,11 @@ def generate(
         if not chunks:
             return
         policy = policy_of(policies)
+        _refuse_another_policy(there, policy, committed.iteration)
         engine = _resolved(config.engine, context)
         context.engines.start_ray()
         factory = sampler_factory or partial(
-            VllmSampler, policy.checkpoint_uri, config.model, engine
+            _vllm_sampler, PolicyLoader.of(config), policy, config.model, engine
         )
         log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
         killed = _Killed(
@@ -106,10 +115,35 @@ def generate(
         name="generate",
         table=SAMPLES,
         reads=(PROMPTS, POLICIES),
+        loads_policy=True,
+        obsolete=lambda _, policies: f"policy_id <> {sql_literal(policy_of(policies).policy_id)}",
         function=draw,
         workload=_workload(config, iteration),
         covers=covered(config, iteration),
     )
+
+
+def _vllm_sampler(
+    loader: PolicyLoader, policy: PolicyRef, model: ModelConfig, engine: EngineConfig
+) -> Sampler:
+    """An engine of the policy, whose checkpoint is looked for on the engine's own machine."""
+    return VllmSampler(str(loader.folder_of(policy)), model, engine)
+
+
+def _refuse_another_policy(samples: pa.Table, policy: PolicyRef, iteration: int) -> None:
+    """Refuse to add to sealed samples of a policy that was lost, and trained again with other weights.
+
+    Raises:
+        LakeError: committed samples are of another policy.
+    """
+    others = {str(one) for one in samples["policy_id"].unique().to_pylist()} - {policy.policy_id}
+    if others:
+        raise LakeError(
+            f"iteration {iteration}: its samples were drawn by policy {', '.join(sorted(others))}, "
+            f"which was lost and trained again as {policy.policy_id}, with other weights; no samples "
+            "can be added to it, so undo the change that asks for them, or choose another name with "
+            "--name"
+        )
 
 
 def _resolved(engine: EngineConfig, context: StageContext) -> EngineConfig:

@@ -15,6 +15,7 @@ from pipelines.config import RunConfig
 from pipelines.config.draws import covered, num_drawn
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import by_hand, verifiers_by_split
+from pipelines.lake.sql_text import sql_list, sql_literal
 from pipelines.scoring import majority_vote
 from pipelines.scoring.score_chunks import (
     CHUNK_SAMPLES,
@@ -27,6 +28,7 @@ from pipelines.scoring.shares import MAJORITY_VOTE, FilteredSnapshot, Share, sha
 from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
 from pipelines.workload import Amount, Workload
 from schemas import PROMPTS, REWARDS, SAMPLES
+from schemas.prompts import HINTED
 
 
 def score(config: RunConfig, iteration: int) -> StreamStage:
@@ -62,12 +64,22 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
     return StreamStage(
         name="score",
         table=REWARDS,
-        obsolete=lambda: obsolete([verifier for _, verifier in verifiers_of(config)]),
+        obsolete=lambda *_: obsolete([verifier for _, verifier in verifiers_of(config)]),
         reads=(SAMPLES, PROMPTS),
         function=score_samples,
         workload=Workload(rows, chunked=rows, chunk_size=CHUNK_SAMPLES),
         covers=covered(config, iteration),
     )
+
+
+def obsolete_among_hinted(config: RunConfig, samples: Snapshot, _: Snapshot) -> str:
+    """The SQL condition on verdicts that are made again: of samples drawn with a hint alone."""
+    hinted = samples.arrow(["sample_id"], f"decoding = {sql_literal(HINTED)}")
+    names = [str(name) for name in hinted["sample_id"].to_pylist()]
+    if not names:
+        return "false"
+    of_verifiers = obsolete([verifier for _, verifier in verifiers_of(config)])
+    return f"({of_verifiers}) AND sample_id IN {sql_list(names)}"
 
 
 def verifiers_of(config: RunConfig) -> list[tuple[Share, Verifier]]:

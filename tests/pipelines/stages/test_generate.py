@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig
 from pipelines.errors import InputError, LakeError, StageFailed
 from pipelines.sampling.chunks import pending_chunks, requests_of, sample_rows
@@ -22,6 +23,7 @@ from pipelines.sampling.vllm_sampler import VllmSampler
 from pipelines.stage import WrittenFile
 from pipelines.stages.generate import SamplerFactory, generate
 from tests.doubles import Rows, context, policies
+from tests.pipelines.checkpoints.checkpoints import write_checkpoint
 from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
 from tests.tiny_model import build_tiny_model
 
@@ -119,7 +121,7 @@ def run(
     folder: Path,
     prompts: pa.Table,
     factory: SamplerFactory | None,
-    checkpoint: str = "",
+    checkpoint: Path | None = None,
     committed: pa.Table | None = None,
     **engine: Any,
 ) -> Outcome:
@@ -130,7 +132,7 @@ def run(
         generate(settings, 0, factory).function(
             given,
             Rows(prompts),
-            policies("policy", checkpoint),
+            policies() if checkpoint is None else policy_in(checkpoint),
             committed=Rows(committed_table() if committed is None else committed),
             writer=FolderWriter(folder / "files"),
         )
@@ -138,6 +140,10 @@ def run(
     files = [pq.read_table(folder / "files" / file.path) for group in groups for file in group]
     rows = pa.concat_tables(files) if files else pa.table({})
     return Outcome(groups, rows, given.measures)
+
+
+def policy_in(checkpoint: Path) -> Rows:
+    return policies(policy_id_of(checkpoint), str(checkpoint))
 
 
 STOPS = "abcdefghijklmnopqrstuvwxyz"
@@ -332,8 +338,9 @@ def test_what_the_sampler_refuses_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_start_fails_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match=r"generate-policy\.log"):
-        run(tmp_path, prompts(2), None, checkpoint=str(tmp_path / "nowhere"))
+    checkpoint = write_checkpoint(tmp_path / "model")
+    with pytest.raises(StageFailed, match=rf"generate-{policy_id_of(checkpoint)}\.log"):
+        run(tmp_path, prompts(2), None, checkpoint)
 
 
 def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
@@ -344,7 +351,7 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
         prompt("long", text="x" * 200, num_samples=2),
         prompt("stopped", seed=7, num_samples=4, max_tokens=64, stop=list(STOPS)),
     )
-    outcome = run(tmp_path, asked, None, str(checkpoint))
+    outcome = run(tmp_path, asked, None, checkpoint)
     rows = {(row["prompt_id"], row["index"]): row for row in outcome.rows.to_pylist()}
     assert len(rows) == outcome.rows.num_rows == 5 * 3 + 1 + 2 + 4
     for (prompt_id, index), row in rows.items():
@@ -363,7 +370,7 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
         assert 1 <= row["num_tokens"] <= 8
         assert row["log_probability"] < 0
         assert row["seed"] == (1000 if prompt_id == "greedy" else 10 * int(prompt_id[1:])) + index
-    log = tmp_path / "runs" / "generate" / "logs" / "generate-policy.log"
+    log = tmp_path / "runs" / "generate" / "logs" / f"generate-{policy_id_of(checkpoint)}.log"
     assert "vllm" in log.read_text().lower()
 
 
