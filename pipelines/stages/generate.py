@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 DTYPE = "engine.dtype"
 NOT_SET = "not set"
 
-_COMMITTED_COLUMNS = ["prompt_id", "finish_reason"]
+_COMMITTED_COLUMNS = ["prompt_id", "policy_id", "finish_reason"]
 _SLACK = 1e-9
 """Shares are not exact: without it, 7 samples of 100 could exceed 7 %."""
 
