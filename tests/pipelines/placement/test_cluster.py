@@ -147,20 +147,25 @@ def test_a_running_cluster_is_read_and_each_gpu_node_asked(
 
     from jobs.machine.sessions import ray_session
 
-    # Ray believes in as many GPUs as it is told of; the tool says what they are.
+    # Ray believes in as many GPUs as it is told of; the tool says what they are. Of four the run was
+    # left one, as where others fill the first two and the last.
     folder = tmp_path_factory.mktemp("smi")
     tool = folder / "nvidia-smi"
-    line = "0, GPU-a, NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
-    tool.write_text(f'#!/bin/sh\ncase "$1" in *gpu=*) echo "{line}";; esac\n')
+    line = "$n, GPU-$n, NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
+    loop = f'for n in 0 1 2 3; do echo "{line}"; done'
+    tool.write_text(f'#!/bin/sh\ncase "$1" in *gpu=*) {loop};; esac\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     monkeypatch.setattr("ray.init", _init_with_a_gpu(ray.init))
     with ray_session(RayConfig(num_cpus=2, object_store_mb=80)):
         cluster = with_reports(ray_cluster())
+        given = ray.remote(num_gpus=1)(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+        assert ray.get(given.remote()) == "2"
     (here,) = cluster.nodes
     assert (here.cpus, here.gpus, here.is_here) == (2, 1, True)
     assert here.report is not None
-    assert [one.name for one in here.report.gpus] == ["NVIDIA L4"]
+    assert [(one.index, one.name) for one in here.report.gpus] == [(2, "NVIDIA L4")]
 
 
 def _init_with_a_gpu(init: Any) -> Any:

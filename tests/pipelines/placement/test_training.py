@@ -5,12 +5,14 @@ import pytest
 from pipelines.config import TrainingConfig
 from pipelines.errors import ConfigError, MachineError
 from pipelines.placement.cluster import Cluster
+from pipelines.placement.fit import training_format
 from pipelines.placement.model_memory import ModelShape, PassSize, pass_bytes, state_bytes
 from pipelines.placement.training import (
     TrainingPlacement,
     longest_row,
     place_training,
     rows_per_pass,
+    training_environment,
 )
 from tests.pipelines.placement.machines import (
     CPU_HEAD,
@@ -20,6 +22,7 @@ from tests.pipelines.placement.machines import (
     ONE_GPU,
     ONLY_CPUS,
     TWO_NODES,
+    gpu,
     node,
 )
 
@@ -83,6 +86,24 @@ def test_workers_ask_for_no_more_cores_than_a_node_of_many_gpus_has() -> None:
     few_cores = Cluster((node("a", 4, 8),))
     training = TrainingConfig(launcher="ray", num_workers=8)
     assert place_training(few_cores, training).num_cpus == 0.5
+
+
+def test_workers_number_gpus_as_nvidia_smi_numbers_them() -> None:
+    assert training_environment()["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+@pytest.mark.parametrize(
+    ("requested", "capability", "dtype"),
+    [
+        ("auto", (9, 0), "bfloat16"),
+        ("auto", (7, 5), "float32"),  # where sampling is in float16
+        ("float32", (9, 0), "float32"),
+    ],
+)
+def test_training_computes_in_bfloat16_or_float32(
+    requested: str, capability: tuple[int, int], dtype: str
+) -> None:
+    assert training_format(requested, [gpu(capability=capability)]) == dtype
 
 
 def test_a_pass_takes_the_most_rows_that_fit_in_powers_of_two() -> None:
