@@ -65,7 +65,8 @@ def answered_request(prompts: pa.Table, committed: pa.Table, max_model_len: int)
     import pyarrow.compute as pc
 
     drawn = pc.is_in(committed["finish_reason"], value_set=pa.array([STOP, LENGTH]))
-    answered = part_of(prompts, tuple(pc.unique(committed["prompt_id"].filter(drawn)).to_pylist()))
+    ids = pc.unique(committed["prompt_id"].filter(drawn))
+    answered = prompts.filter(pc.is_in(prompts["prompt_id"], value_set=ids))
     if not answered.num_rows:
         return None
     first = prompt_ids(answered)[:1]

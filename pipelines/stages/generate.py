@@ -90,7 +90,9 @@ def generate(
         log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
         killed = _Killed(
             engine.max_killed_share,
-            num_samples=sum(asked["num_samples"].to_pylist()),
+            num_samples=sum(
+                row["num_samples"] for row in asked.select(["num_samples"]).to_pylist()
+            ),
             num_killed=there["finish_reason"].to_pylist().count(ENGINE_KILLED),
             log=log,
         )

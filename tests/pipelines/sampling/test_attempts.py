@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -83,6 +84,12 @@ def of(*killers: str) -> DecidesDeath:
     return lambda asked: bool(asked & set(killers))
 
 
+def at_moment(moment: int) -> DecidesDeath:
+    """A death from outside, whatever is drawn."""
+    calls = count()
+    return lambda _: next(calls) == moment
+
+
 def test_without_deaths_every_chunk_is_drawn_whole() -> None:
     found = outcome(["abcd", "efgh", "ij"], of())
     assert (found.drawn, found.killing) == (list("abcdefghij"), [])
@@ -111,15 +118,9 @@ def test_two_prompts_that_kill_are_both_found_in_a_stage_of_one_chunk() -> None:
     assert (sorted(found.killing), sorted(found.drawn)) == (["a", "f"], list("bcdegh"))
 
 
-def dies_once(at: int) -> DecidesDeath:
-    """A death that no prompt is the cause of."""
-    calls = iter(range(99))
-    return lambda _: next(calls) == at
-
-
 def test_a_death_from_outside_costs_no_sample_and_is_held_against_no_prompt() -> None:
     for moment in range(2):
-        found = outcome(["abcd", "efgh", "ijkl"], dies_once(moment))
+        found = outcome(["abcd", "efgh", "ijkl"], at_moment(moment))
         assert (found.killing, found.num_deaths, found.fault) == ([], 1, None), moment
         assert sorted(found.drawn) == list("abcdefghijkl")
 
