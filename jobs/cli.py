@@ -184,8 +184,9 @@ def stage(
 def plan(config: Config, name: Name = None, set: Set = None, method: Method = None) -> None:  # noqa: A002
     """Show what a run would do; nothing is run.
 
-    Stages with their rows, tokens, engine starts and commits. Refuses what a run would refuse: reads
-    the problems on this machine, their prompts' lengths, and tries the reward on some references.
+    Stages with their rows, tokens, engine starts and commits; the machines, and what engines and
+    workers would hold there. Refuses what a run would refuse: reads the problems on this machine,
+    their prompts' lengths, and tries the reward on some references.
     """
     from jobs.show.plan import show_plan
 

@@ -26,7 +26,7 @@ def show_plan(config: RunConfig) -> None:
     """
     warnings: list[str] = []
     config = pinned_to_contents(config)
-    checks = check_plan(config, warnings.append)
+    found = check_plan(config, warnings.append)
     out = console()
     stages, sizes = plan(config), asked_sizes(config)
     out.print(f"run {config.name} of {config.model.base_model}", style="bold")
@@ -35,10 +35,14 @@ def show_plan(config: RunConfig) -> None:
     _problems(out, config, sizes)
     heading(out, "Stages")
     table(out, [_line(stage, sizes) for stage in stages])
+    if found.machines:
+        heading(out, "Machines")
+        for line in found.machines:
+            out.print(f"  {line}", soft_wrap=True)
     heading(out, "Checks")
     for line in warnings:
         out.print(f"  {line}", style="yellow", soft_wrap=True)
-    for line in checks:
+    for line in found.checks:
         out.print(f"  {line}", soft_wrap=True)
     _totals(out, stages, sizes)
 

@@ -121,7 +121,11 @@ def _hash_of(value: object) -> str:
 
 
 class TrainingConfig(Section):
-    """Where the M-step runs. Decides speed, and with `dtype` the rounding of the result."""
+    """Where the M-step runs. Decides speed, but for `dtype`, which also decides the policy.
+
+    Matrix products in bfloat16 see a copy of the weights, which does not show updates below its
+    resolution: at small learning rates the losses are others than in float32 (docs/gpu.md).
+    """
 
     launcher: Literal["torchrun", "ray"] = "torchrun"
     """torchrun: processes on the driver's machine; ray: Ray Train workers on the cluster."""

@@ -21,7 +21,9 @@ from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from jobs.machine import accelerators
 from tests.lake_fixture import write_lake
+from tests.pipelines.placement.machines import ON_A_PROCESSOR
 
 CONFIG = """
 problems:
@@ -206,7 +208,10 @@ def test_compare_shows_settings_scores_and_the_paired_difference(lake: Path) -> 
     assert "0.750 [0.650, 0.850]" in said
 
 
-def test_plan_counts_rows_tokens_and_engine_starts(config: Path, tmp_path: Path) -> None:
+def test_plan_counts_rows_tokens_and_engine_starts(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerators, "this_machine", lambda cpus: ON_A_PROCESSOR)
     # A lake of its own: the working folder's may be of another version.
     settings = ["--set", "num_iterations=1", "--set", f"lake.uri={tmp_path / 'lake'}"]
     said = call("plan", config, *settings, "--name", "mine").output

@@ -111,10 +111,15 @@ def test_two_prompts_that_kill_are_both_found_in_a_stage_of_one_chunk() -> None:
     assert (sorted(found.killing), sorted(found.drawn)) == (["a", "f"], list("bcdegh"))
 
 
+def dies_once(at: int) -> DecidesDeath:
+    """A death that no prompt is the cause of."""
+    calls = iter(range(99))
+    return lambda _: next(calls) == at
+
+
 def test_a_death_from_outside_costs_no_sample_and_is_held_against_no_prompt() -> None:
     for moment in range(2):
-        calls = iter(range(99))
-        found = outcome(["abcd", "efgh", "ijkl"], lambda _, at=moment, n=calls: next(n) == at)
+        found = outcome(["abcd", "efgh", "ijkl"], dies_once(moment))
         assert (found.killing, found.num_deaths, found.fault) == ([], 1, None), moment
         assert sorted(found.drawn) == list("abcdefghijkl")
 
@@ -176,4 +181,4 @@ def test_what_was_drawn_before_a_death_is_not_drawn_again() -> None:
     attempts.drawn("engine", chunk, part, result, first)
     attempts.start("engine")  # died before it could hand the result on
     assert attempts.next(chunk) is None
-    assert attempts.done(chunk) == ["file"]
+    assert attempts.done(chunk) == [result]
