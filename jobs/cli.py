@@ -101,6 +101,10 @@ Method = Annotated[
     str | None,
     typer.Option(help="Use the settings of a method, a file in configs/methods/, such as star."),
 ]
+NoReuse = Annotated[
+    bool,
+    typer.Option("--no-reuse", help="Draw and score anew what other runs of the lake have."),
+]
 OneRun = Annotated[str | None, typer.Option("--run", help="Rows of this run only.")]
 _HERE = "restem-data/lake"
 
@@ -124,14 +128,21 @@ def _restem(
 
 
 @app.command()
-def run(config: Config, name: Name = None, set: Set = None, method: Method = None) -> None:  # noqa: A002
+def run(
+    config: Config,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+    method: Method = None,
+    no_reuse: NoReuse = False,
+) -> None:
     """Run ReST-EM, or go on with a run that was stopped."""
-    settings = _load(config, name, set, method)  # before the engines, so that mistakes show at once
+    # Before the engines, so that mistakes show at once.
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run as run_loop
 
     changes = [word for item in set or () for word in ("--set", item)]
     chosen = ["--method", method] if method else []
-    run_loop(settings, [str(config), *chosen, *changes])
+    run_loop(settings, [str(config), *chosen, *changes, *(["--no-reuse"] if no_reuse else [])])
 
 
 class StageCommand(TyperCommand):
@@ -157,12 +168,13 @@ def stage(
     name: Name = None,
     set: Set = None,  # noqa: A002
     method: Method = None,
+    no_reuse: NoReuse = False,
 ) -> None:
     """Run one or several stages of a run as a job of their own on a cluster.
 
     Their inputs must be sealed: `restem stage evaluate,select@1,curate@1 CONFIG`.
     """
-    settings = _load(config, name, set, method)
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run_stages
 
     run_stages(settings, stages, iteration)
@@ -415,6 +427,10 @@ def doctor() -> None:
     from jobs.machine.doctor import diagnose, show_findings
 
     raise typer.Exit(show_findings(diagnose()))
+
+
+def _with_reuse(overrides: list[str] | None, no_reuse: bool) -> list[str]:
+    return [*(overrides or ()), *(["lake.reuse=false"] if no_reuse else [])]
 
 
 def _load(

@@ -16,7 +16,7 @@ All that is known of a stage is in its object: name, table, inputs, engine, size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -52,6 +52,16 @@ class Engines(Protocol):
         """Connect to Ray; nothing happens the second time."""
 
 
+@dataclass(frozen=True)
+class SealedElsewhere:
+    """A stage that another run of the lake has sealed."""
+
+    run: str
+    snapshot: Snapshot
+    settings: Mapping[str, str]
+    """The resolved settings that it was made with."""
+
+
 @dataclass
 class StageContext:
     """What a stage is given besides its inputs."""
@@ -71,6 +81,8 @@ class StageContext:
 
     A stage finds here what the run has resolved before, in other iterations and by other starts.
     """
+    sealed_elsewhere: Callable[[str], Sequence[SealedElsewhere]] = lambda _: ()
+    """The tables of a stage, by its name, in other runs of the lake; the newest first."""
     earlier_seconds: float = 0.0
     """Wall time that the stage knows earlier starts to have spent on what it made."""
 

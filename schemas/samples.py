@@ -72,6 +72,12 @@ SAMPLES = Table(
         Column("top_p", ColumnType.DOUBLE, "nucleus mass", minimum=0, maximum=1),
         Column("max_tokens", ColumnType.INT, "longest solution, in tokens", minimum=1),
         Column("created_at", ColumnType.TIMESTAMP, "when it was drawn"),
+        Column(
+            "taken_from",
+            ColumnType.STRING,
+            "the run that drew it, if another one did; null: this run",
+            nullable=True,
+        ),
         Column("solution", ColumnType.STRING, "the text drawn"),
     ),
 )

@@ -56,6 +56,7 @@ _VALUES: dict[str, Any] = {
     "checkpoint_uri": "checkpoints/policy-1",
     "drawn_in": 0,
     "origin": "drawn",
+    "taken_from": None,
     "started_from": "policy-0",
     "training_set_version": 3,
     "epoch": 2,

@@ -32,7 +32,8 @@ from pipelines.rest_em import rest_em
 from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.steps import steps_of
 from pipelines.runtime.progress import SilentProgress
-from pipelines.sampling.chunks import PROMPT_COLUMNS, pending_chunks, requests_of, sample_rows
+from pipelines.sampling.chunk_drawer import DrawnChunk
+from pipelines.sampling.chunks import requests_of, sample_rows
 from pipelines.sampling.sampler import Request
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from pipelines.stage import (
@@ -40,8 +41,6 @@ from pipelines.stage import (
     FileWriter,
     Snapshot,
     StageContext,
-    StreamStage,
-    WrittenFile,
 )
 from pipelines.stages.binding import Stages
 from pipelines.stages.ingest import check_human_solutions, read_sources
@@ -102,30 +101,29 @@ def written(request: Request, index: int) -> str:
     return chance.choice(ways) if is_right else f"0+1={chance.choice([97, 98])}"
 
 
+def draw_here(
+    chunks: list[pa.Table], _: Any, policy_id: str, writer: FileWriter, *further: Any
+) -> Iterator[DrawnChunk]:
+    """In the place of `draw_chunks`: a function writes the solutions, in this process."""
+    for chunk in chunks:
+        drawn = ScriptedSampler(written).draw(requests_of(chunk))
+        file = writer.write(sample_rows(policy_id, chunk, drawn))
+        yield DrawnChunk(
+            file=file,
+            killed_prompt=None,
+            num_tokens=sum(one.num_tokens for group in drawn for one in group),
+            num_prompt_tokens=1,
+            dtype="float32",
+            engine="scripted",
+            engine_start_seconds=0.0,
+            began=0.0,
+            ended=1.0,
+        )
+
+
 @dataclass(frozen=True)
 class ScriptedStages(Stages):
-    """The run's stages with a function in place of the policy."""
-
-    def generate(self, iteration: int) -> StreamStage:
-        def draw(
-            _: StageContext,
-            prompts: Snapshot,
-            policies: Snapshot,
-            *,
-            committed: Snapshot,
-            writer: FileWriter,
-        ) -> Iterator[list[WrittenFile]]:
-            policy = policy_of(policies).policy_id
-            rows, done = prompts.arrow(PROMPT_COLUMNS), committed.arrow(["prompt_id"])
-            for chunk in pending_chunks(rows, done, 10, self.config.model.max_model_len):
-                drawn = ScriptedSampler(written).draw(requests_of(chunk))
-                yield [writer.write(sample_rows(policy, chunk, drawn))]
-
-        return replace(super().generate(iteration), function=draw)
-
-    def generate_hinted(self, iteration: int) -> StreamStage:
-        made = super().generate_hinted(iteration)
-        return replace(made, function=self.generate(iteration).function)
+    """The run's stages with an M-step that hands on a policy without weights."""
 
     def base_policy(self) -> ArrowStage:
         made = super().base_policy()
@@ -160,26 +158,41 @@ def policy_row(policy_id: str, start: str | None) -> pa.Table:
 def run(config: RunConfig, spark: SparkSession) -> QuietListener:
     """Run the loop, or go on with it."""
     listener = QuietListener()
-    engines = FakeEngines(lambda: spark)
-    with open_lake(config, engines, ExpectationGate(config), listener, SilentProgress()) as lake:
+    engines = FakeEngines(lambda: spark, lambda: None)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open_lake(config, engines, ExpectationGate(config), listener, SilentProgress()) as lake,
+    ):
+        patch.setattr("pipelines.stages.generate.draw_chunks", draw_here)
         rest_em(lake, ScriptedStages(config), config.num_iterations)
     return listener
 
 
+@dataclass(frozen=True)
+class OneRun:
+    """The rows of one run of a lake."""
+
+    reader: LakeReader
+    run: str
+
+    def rows(self, query: str) -> list[Row]:
+        return self.reader.rows(query, self.run)
+
+
+Lakes = dict[str, tuple[RunConfig, OneRun]]
+
+
 @pytest.fixture(scope="module")
-def lakes(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[RunConfig, LakeReader]]:
+def lakes(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lakes:
     """Every method's run, from its start to its end."""
-    made = {}
+    made, folder = {}, tmp_path_factory.mktemp("methods")
     for method in NAMES:
-        config = config_of(method, tmp_path_factory.mktemp(method))
+        config = config_of(method, folder)
         run(config, spark)
-        made[method] = config, LakeReader(Location.of(config.lake))
+        made[method] = config, OneRun(LakeReader(Location.of(config.lake)), config.name)
     return made
 
 
-Lakes = dict[str, tuple[RunConfig, LakeReader]]
 slow = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -277,6 +290,27 @@ class TestRuns:
             assert row["verdict"] is not None
             assert row["selection_rule"] == "kept"
             assert row["checkpoint_uri"] == row["policy_id"]
+
+    def test_runs_that_start_from_one_base_model_draw_its_samples_once(self, lakes: Lakes) -> None:
+        reader = lakes["rest_em"][1].reader
+        drawn = reader.rows(
+            "SELECT sample_id, count(*) AS n, count(DISTINCT solution) AS texts, "
+            "sum(CASE WHEN taken_from IS NULL THEN 1 ELSE 0 END) AS drawn FROM samples "
+            "WHERE iteration = 0 GROUP BY sample_id"
+        )
+        assert {row["drawn"] for row in drawn} == {1}
+        assert {row["texts"] for row in drawn} == {1}
+        assert max(row["n"] for row in drawn) == len(NAMES)
+        verdicts = reader.rows(
+            "SELECT r.sample_id, count(DISTINCT r.reward) AS rewards FROM rewards r "
+            "WHERE r.verifier <> 'majority_vote' GROUP BY r.sample_id"
+        )
+        assert {row["rewards"] for row in verdicts} == {1}
+        measures = [
+            json.loads(row["measures"])
+            for row in reader.rows("SELECT measures FROM stages WHERE stage = 'score'")
+        ]
+        assert sum(found.get("verdicts_taken", 0) for found in measures) > 0
 
     def test_sft_trains_on_one_human_solution_a_problem_and_draws_nothing(
         self, lakes: Lakes

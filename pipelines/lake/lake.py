@@ -46,7 +46,16 @@ from pipelines.lake.sql_text import sql_equals
 from pipelines.lake.tables import create_tables, refuse_another_version
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.version import code_version
-from pipelines.stage import ArrowStage, Engines, SparkStage, Stage, StageContext, StreamStage
+from pipelines.stage import (
+    ArrowStage,
+    Engines,
+    SealedElsewhere,
+    SparkStage,
+    Stage,
+    StageContext,
+    StreamStage,
+)
+from schemas import TABLES
 from schemas.table import ColumnType, Table
 
 if TYPE_CHECKING:
@@ -260,7 +269,22 @@ class Lake:
         writer = PartitionWriter(stage.table, self.location, self.config.name, iteration)
         context = StageContext(self.engines, self.progress, self.config.folder)
         context.settings.update(self._settings_of(stage))
+        if self.config.lake.reuse:
+            context.sealed_elsewhere = self._sealed_elsewhere
         return _Attempt(stage, writer, inputs, context, transaction, number, time.monotonic())
+
+    def _sealed_elsewhere(self, stage: str) -> list[SealedElsewhere]:
+        tables = {table.name: table for table in TABLES}
+        return [
+            SealedElsewhere(
+                run,
+                TableSnapshot(
+                    tables[seal.table_name], self.location, run, seal.iteration, seal.version
+                ),
+                seal.settings,
+            )
+            for run, seal in self._books.seals_of_other_runs(stage)
+        ]
 
     def _settings_of(self, stage: Stage) -> Mapping[str, str]:
         """What the stage's settings were resolved to when the run made it last, in any iteration."""

@@ -110,9 +110,17 @@ def pending(samples: Snapshot, prompts: Snapshot, committed: Snapshot, verifier:
     import pyarrow.compute as pc
 
     done = committed.arrow(["sample_id", "verifier"])
-    done_ids = done.filter(pc.equal(done["verifier"], pa.scalar(verifier)))["sample_id"]
-    rows = to_score(samples, prompts)
-    return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done_ids.combine_chunks())))
+    return without_verdict(
+        to_score(samples, prompts), done.filter(pc.equal(done["verifier"], pa.scalar(verifier)))
+    )
+
+
+def without_verdict(rows: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """The samples that are not among those of the verdicts."""
+    import pyarrow.compute as pc
+
+    done = verdicts["sample_id"].combine_chunks()
+    return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done)))
 
 
 def obsolete(verifiers: Sequence[Verifier]) -> str:

@@ -25,11 +25,26 @@ from pipelines.errors import LakeError, StageFailed
 from pipelines.lake.sql_text import sql_literal
 from pipelines.runtime.progress import Task
 from pipelines.sampling.chunk_drawer import DrawnChunk
-from pipelines.sampling.chunks import PROMPT_COLUMNS, answered_request, pending_chunks
+from pipelines.sampling.chunks import (
+    PROMPT_COLUMNS,
+    answered_request,
+    in_chunks,
+    num_samples_of,
+    pending_prompts,
+    without,
+)
 from pipelines.sampling.engine_pool import draw_chunks
 from pipelines.sampling.sampler import Sampler
+from pipelines.sampling.taken import Taken, taken
 from pipelines.sampling.vllm_sampler import VllmSampler
-from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
+from pipelines.stage import (
+    FileWriter,
+    SealedElsewhere,
+    Snapshot,
+    StageContext,
+    StreamStage,
+    WrittenFile,
+)
 from pipelines.stages.policy import policy_of
 from pipelines.workload import Amount, Workload
 from schemas import POLICIES, PROMPTS, SAMPLES
@@ -75,13 +90,18 @@ def generate(
         writer: FileWriter,
     ) -> Iterator[list[WrittenFile]]:
         asked, there = prompts.arrow(PROMPT_COLUMNS), committed.arrow(_COMMITTED_COLUMNS)
-        max_model_len = config.model.max_model_len
-        chunks = pending_chunks(asked, there, config.engine.prompts_per_commit, max_model_len)
-        total = sum(row["num_samples"] for chunk in chunks for row in chunk.to_pylist())
-        if not chunks:
+        pending = pending_prompts(asked, there, config.model.max_model_len)
+        if not pending.num_rows:
             return
         policy = policy_of(policies)
         _refuse_another_policy(there, policy, committed.iteration)
+        _resolved(config.engine, context)
+        for found in taken(pending, policy.policy_id, _drawn_alike(context)):
+            _count_taken(context, found)
+            pending = without(pending, found.rows)
+            yield [writer.write(found.rows)]
+        if not pending.num_rows:
+            return
         engine = _resolved(config.engine, context)
         context.engines.start_ray()
         factory = sampler_factory or partial(
@@ -90,13 +110,13 @@ def generate(
         log = context.folder.resolve() / "logs" / f"generate-{policy.policy_id}.log"
         killed = _Killed(
             engine.max_killed_share,
-            num_samples=sum(
-                row["num_samples"] for row in asked.select(["num_samples"]).to_pylist()
-            ),
+            num_samples=num_samples_of(asked),
             num_killed=there["finish_reason"].to_pylist().count(ENGINE_KILLED),
             log=log,
         )
-        control = answered_request(asked, there, max_model_len)
+        control = answered_request(asked, there, config.model.max_model_len)
+        chunks = in_chunks(pending, config.engine.prompts_per_commit)
+        total = num_samples_of(pending)
         with context.progress.task("generate", total, "samples") as task:
             tally = _Tally(context, task)
             for drawn in draw_chunks(
@@ -130,6 +150,27 @@ def _vllm_sampler(
 ) -> Sampler:
     """An engine of the policy, whose checkpoint is looked for on the engine's own machine."""
     return VllmSampler(str(loader.folder_of(policy)), model, engine)
+
+
+def _drawn_alike(context: StageContext) -> Iterator[SealedElsewhere]:
+    """Other runs' samples that were drawn with the settings of this run's engine.
+
+    A number format that is left open becomes that of the first samples that are taken.
+    """
+    for other in context.sealed_elsewhere("generate"):
+        own = {name: value for name, value in context.settings.items() if value != NOT_SET}
+        theirs = {name: value for name, value in other.settings.items() if value != NOT_SET}
+        if theirs == {DTYPE: theirs.get(DTYPE), **own}:
+            yield other
+
+
+def _count_taken(context: StageContext, found: Taken) -> None:
+    """Say and measure how many samples are taken, in whose number format the others are drawn."""
+    context.resolve(DTYPE, found.source.settings[DTYPE])
+    num_rows = found.rows.num_rows
+    context.progress.say(f"generate: {num_rows:,} samples are taken from run {found.source.run}")
+    taken_before = context.measures.get("samples_taken", 0.0)
+    context.measures["samples_taken"] = taken_before + num_rows
 
 
 def _refuse_another_policy(samples: pa.Table, policy: PolicyRef, iteration: int) -> None:

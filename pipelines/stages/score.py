@@ -23,8 +23,10 @@ from pipelines.scoring.score_chunks import (
     obsolete,
     pending,
     scored_chunks,
+    without_verdict,
 )
 from pipelines.scoring.shares import MAJORITY_VOTE, FilteredSnapshot, Share, shares_of
+from pipelines.scoring.taken import taken_verdicts
 from pipelines.stage import FileWriter, Snapshot, StageContext, StreamStage, WrittenFile
 from pipelines.workload import Amount, Workload
 from schemas import PROMPTS, REWARDS, SAMPLES
@@ -52,6 +54,11 @@ def score(config: RunConfig, iteration: int) -> StreamStage:
             if share.by_vote:
                 yield from majority_vote.voted_chunks(rows, verifier, writer, context)
                 continue
+            for verdicts in taken_verdicts(rows, verifier, context):
+                taken = context.measures.get("verdicts_taken", 0.0)
+                context.measures["verdicts_taken"] = taken + verdicts.num_rows
+                rows = without_verdict(rows, verdicts)
+                yield [writer.write(verdicts)]
             for chunk in scored_chunks(rows, verifier, writer.write, context, share.task):
                 yield [chunk.made]
 
