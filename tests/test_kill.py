@@ -24,8 +24,8 @@ from tests.tiny_loop import kill_group, restem, start, write_project
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CHUNK_PROMPTS = 6
-PHASES = ("score", "curate", "improve", "evaluate")
-"""Those after sampling, which is killed apart."""
+PHASES = ("score", "curate", "improve", "generate", "evaluate")
+"""Those after the first sampling, which is killed apart."""
 
 
 def committed_rows(lake: Path, table: str, key: str) -> dict[str, str]:
@@ -74,6 +74,7 @@ def begins(phase: str, line: str) -> bool:
         "score": " generate ",
         "curate": " evaluate ",
         "improve": " curate ",
+        "generate": " improve ",
         "evaluate": " score ",
     }
     return before[phase] in line and "rows" in line
