@@ -30,6 +30,7 @@ from pipelines.lake.query_results import Row
 from pipelines.lake.reader import LakeReader
 from pipelines.rest_em import rest_em
 from pipelines.runs.check_context import ExpectationGate
+from pipelines.runs.reuse import samples_to_take
 from pipelines.runs.steps import steps_of
 from pipelines.runtime.progress import SilentProgress
 from pipelines.sampling.chunk_drawer import DrawnChunk
@@ -311,6 +312,16 @@ class TestRuns:
             for row in reader.rows("SELECT measures FROM stages WHERE stage = 'score'")
         ]
         assert sum(found.get("verdicts_taken", 0) for found in measures) > 0
+
+    @pytest.mark.parametrize("method", ["rwr", "rest_em"])
+    def test_a_plan_says_how_many_samples_would_be_taken(self, lakes: Lakes, method: str) -> None:
+        config, made = lakes[method]
+        (drawn,) = made.rows("SELECT count(*) AS n FROM samples WHERE iteration = 0")
+        again = config.model_copy(update={"name": "again"})
+        found = samples_to_take(again, set(solutions()), "base", made.reader)
+        assert sum(found.values()) == drawn["n"]
+        other = again.model_copy(update={"seed": 5})
+        assert samples_to_take(other, set(solutions()), "base", made.reader) == {}
 
     def test_sft_trains_on_one_human_solution_a_problem_and_draws_nothing(
         self, lakes: Lakes

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.machine.accelerators import plan_accelerators, require_accelerators
 from jobs.machine.places import require_own_folder, require_writable
@@ -20,6 +21,7 @@ from pipelines.checkpoints.base_model import (
     resolve_base_model,
     with_model_content,
 )
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig, SourceConfig
 from pipelines.config.problems import names_a_file
 from pipelines.config.suites import (
@@ -43,6 +45,7 @@ from pipelines.runs.prompt_lengths import (
     check_prompt_lengths,
     training_row_lengths,
 )
+from pipelines.runs.reuse import samples_to_take
 from pipelines.runs.reward_trial import try_rewards
 from pipelines.runs.steps import steps_of
 from pipelines.runtime.version import code_version
@@ -57,6 +60,9 @@ from pipelines.stages.ingest import (
     sources_of,
 )
 from pipelines.tuning.token_counts import token_counts_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Say = Callable[[str], None]
 
@@ -181,6 +187,7 @@ def _check_problems(
             limit = config.model.max_model_len
             lines.append(f"checked: prompts have at most {longest:,} of {limit:,} tokens")
             lengths = None if away else training_row_lengths(config, rows, count)
+            lines += _to_take(config, rows, checkpoint)
     lines += [
         f"not checked: the problems of {place}, which are not on this machine"
         for place in dict.fromkeys(away)
@@ -191,6 +198,19 @@ def _check_problems(
             "machine yet"
         )
     return lines, lengths
+
+
+def _to_take(config: RunConfig, rows: pa.Table, checkpoint: Path) -> list[str]:
+    """One line per run of the lake whose samples of the base model would be taken."""
+    reader = LakeReader(Location.of(config.lake))
+    if not config.lake.reuse:
+        return []
+    questions = {str(question) for question in rows["question"].to_pylist()}
+    found = samples_to_take(config, questions, policy_id_of(checkpoint), reader)
+    return [
+        f"would take {number:,} samples of the base model from run {run} (--no-reuse draws them anew)"
+        for run, number in found.items()
+    ]
 
 
 def _check_settings(config: RunConfig) -> None:
