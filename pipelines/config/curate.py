@@ -12,6 +12,9 @@ from pipelines.config.section import Section
 class CurateConfig(Section):
     """Which rewarded samples become the training set D_i."""
 
+    first_stage = "select"
+    first_stage_of = {"weight": "curate", "beta": "curate"}
+
     threshold: float = 0.0
     """Keep a sample if its reward is greater than this."""
     distinct: Literal["none", "text", "normalized_text"] = "normalized_text"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -52,6 +53,11 @@ class Location:
     def table(self, name: str) -> str:
         """The URI of a table."""
         return f"{self.uri}/{name}"
+
+    def path_in(self, table: str, uri: str) -> str:
+        """The path of a table's file, relative to the table's root."""
+        root = self.table(table).removeprefix("file://")
+        return unquote(uri.removeprefix("file://").removeprefix(root).lstrip("/"))
 
     def has_table(self, name: str) -> bool:
         """Whether there is such a table."""
