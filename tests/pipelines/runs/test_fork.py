@@ -7,17 +7,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import RunConfig, SuiteConfig
 from pipelines.config.flatten import flatten
-from pipelines.errors import ConfigError, LakeError
+from pipelines.errors import ConfigError, InputError, LakeError
+from pipelines.lake.files import PartitionWriter
+from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.runs.fork import fork, plan_fork
 from pipelines.runs.steps import all_stage_names, steps_of
-from schemas import TABLES
+from pipelines.stage import ArrowStage
+from schemas import EVALUATIONS, GRADES, TABLES, Table
+from tests.factories import arrow
 from tests.stored_run import RUN, config, literal_of, make, opened, reader_of
 
+CUTOFF: dict[str, Any] = {"curate": {"cutoff": 5}}
 RECORDS = ("runs", "stages", "checks", "leases")
 
 
@@ -231,3 +238,74 @@ def test_a_stage_that_is_not_sealed_cannot_be_taken(tmp_path: Path) -> None:
         forked(tmp_path, "select@1")
     assert forked(tmp_path, "score@0", "reward.function=exact_match")
     assert make(config(tmp_path, "new", reward={"function": "exact_match"}))[0] == (0, "score")
+
+
+def test_problems_whose_own_answer_fails_a_changed_reward_are_not_taken(folder: Path) -> None:
+    never = "reward.function=python:tests.pipelines.runs.test_fork:never"
+    with pytest.raises(InputError, match=r"8 problems of run 'first' .* use --from ingest@0"):
+        plan_fork(reader_of(folder), RUN, "new", "score@0", (never,))
+    assert plan_fork(reader_of(folder), RUN, "new", "ingest@0", (never,)).seals == []
+
+
+def never(solution: str, reference: str) -> float:
+    """A reward that no solution earns."""
+    return 0.0
+
+
+def test_problems_that_were_left_out_for_the_reward_are_not_taken_for_another(
+    tmp_path: Path,
+) -> None:
+    settings = config(tmp_path)
+    step = steps_of(settings)[0]
+    rows = literal_of(step).function().slice(0, 1)
+    left_out = rows.set_column(rows.column_names.index("split"), "split", [["refused"]])
+    with opened(settings) as lake:
+        lake.materialize(literal_of(step, left_out), 0)
+    reader, other = reader_of(tmp_path), ("reward.function=exact_match",)
+    with pytest.raises(InputError, match=r"1 problems of run 'first' were left out"):
+        plan_fork(reader, RUN, "new", "base_policy@0", other)
+
+
+def test_marks_that_people_gave_come_with_the_samples(folder: Path) -> None:
+    where = "suite = 'exam'"
+    marks = arrow(GRADES, {"suite": "exam", "points": 1.0})
+    totals = arrow(EVALUATIONS, {"suite": "exam", "metric": "points"})
+
+    def grade(name: str, points: float) -> bool:
+        rows = marks.set_column(marks.column_names.index("points"), "points", [[points]])
+        with opened(config(folder, name, **CUTOFF if name == "new" else {})) as lake:
+            changed = lake.amend(amendment("grade/exam/ada", GRADES, rows), 0, where)
+            given = lake.latest_snapshot(GRADES, 0)
+            stage = amendment("grade/exam", EVALUATIONS, totals, GRADES)
+            lake.amend(stage, 0, where, given)
+            return changed
+
+    assert grade(RUN, 1.0)
+    assert grade(RUN, 2.0)
+    forked(folder, "select@1", "curate.cutoff=5")
+    old, new = contents(reader_of(folder), RUN), contents(reader_of(folder), "new")
+    assert new["grades"] == [row for row in old["grades"] if row["iteration"] == 0] != []
+    assert new["evaluations"] == [row for row in old["evaluations"] if row["iteration"] == 0]
+    assert "exam" in {row["suite"] for row in new["evaluations"]}
+    assert not grade("new", 2.0)
+    assert grade("new", 3.0)
+    points = {row["points"] for row in contents(reader_of(folder), "new")["grades"]}
+    assert points == {3.0}
+    sealed = contents(reader_of(folder), "new")["stages"]
+    assert [s["attempt"] for s in sealed if s["stage"] == "grade/exam/ada"] == [2, 3]
+
+
+def amendment(name: str, table: Table, rows: pa.Table, *reads: Table) -> ArrowStage:
+    own = rows.drop_columns(["run_id", "iteration"])
+    return ArrowStage(name=name, table=table, reads=reads, function=lambda *_: own)
+
+
+def test_a_file_that_spark_wrote_is_copied_with_its_statistics(tmp_path: Path) -> None:
+    rows = arrow(GRADES, {"suite": "a"}, {"suite": "b"}).drop_columns(["run_id", "iteration"])
+    pq.write_table(rows, tmp_path / "spark.parquet", use_deprecated_int96_timestamps=True)
+    data = (tmp_path / "spark.parquet").read_bytes()
+    writer = PartitionWriter(GRADES, Location.at(str(tmp_path), {}), "new", 0)
+    copied, written = writer.write_copy(data), writer.write(rows)
+    assert (tmp_path / "grades" / copied.path).read_bytes() == data
+    assert json.loads(copied.stats) == json.loads(written.stats)
+    assert json.loads(copied.stats)["minValues"]["graded_at"] == "2026-01-01T12:00:00.000Z"

@@ -15,6 +15,8 @@ from pipelines.errors import HeldByAnother, LakeError
 from pipelines.lake import commit, copied_run, deleted_run, run_state
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.lease import Lease
+from pipelines.lake.location import Location
+from pipelines.lake.reader import LakeReader
 from pipelines.lake.sizes import sizes_by_run
 from pipelines.lake.vacuum import find_orphans, remove
 from pipelines.runs.fork import fork, plan_fork
@@ -22,6 +24,7 @@ from pipelines.runs.run_folder import folder_of
 from pipelines.runs.steps import steps_of
 from pipelines.runs.whole_run import delete_run, plan_deletion, rename_run
 from schemas import TABLES
+from tests.pipelines.lake.object_store import s3_lake
 from tests.pipelines.runs.test_fork import contents, quiet, unversioned
 from tests.stored_run import RUN, config, literal_of, make, opened, reader_of
 
@@ -321,3 +324,24 @@ def test_a_checkpoint_that_a_fork_names_stays_when_the_run_is_deleted_or_renamed
     assert sorted(p.name for p in (folder / "moved").iterdir()) == ["logs", "policy-2"]
     delete_run(planned, quiet)
     assert (runs / "policy-1" / "file").exists()
+
+
+@pytest.mark.slow
+def test_runs_are_forked_renamed_and_deleted_in_an_object_store(tmp_path: Path) -> None:
+    with s3_lake() as section:
+        reader = LakeReader(Location.at(section["uri"], section["storage_options"]))
+        make(config(tmp_path, lake=section), last=(0, "generate"))
+        drawn = contents(reader, RUN)["samples"]
+        fork(plan_fork(reader, RUN, "new", "generate@0", ()), quiet)
+        assert make(config(tmp_path, "new", lake=section), last=(0, "generate")) == [
+            (0, "generate")
+        ]
+        delete_run(plan_deletion(reader, RUN), quiet)
+        assert make(config(tmp_path, lake=section), last=(0, "ingest")) == [(0, "ingest")]
+        rename_run(reader, "new", "renamed", quiet)
+        assert contents(reader, "renamed")["samples"] == drawn
+        assert sorted(reader.runs()) == [RUN, "renamed"]
+        orphans = find_orphans(reader.location, timedelta(0))
+        assert {orphan.run_id for orphan in orphans} == {RUN, "new"}
+        remove(reader.location, orphans)
+        assert contents(reader, "renamed")["samples"] == drawn
