@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from jobs.show.console import console, heading, table
 from jobs.show.status import missing_steps, sealed_stages, steps_if_known
-from pipelines.errors import ConfigError, LakeError
-from pipelines.lake.lease import held_runs
+from pipelines.errors import ConfigError
+from pipelines.lake.lease import held_runs, require_free
 from pipelines.lake.run_state import run_state
 from pipelines.lake.sizes import Size, sizes_by_run
 from pipelines.lake.stored_run import stored_config
@@ -102,13 +102,12 @@ def delete(reader: LakeReader, run: str, confirm: Callable[[], bool] | None) -> 
         RestEMError: see `plan_deletion` and `delete_run`.
     """
     out = console()
-    planned = plan_deletion(reader, run)
-    if run in held_runs(reader.location):
-        raise LakeError(f"run {run!r} is being worked on; wait for it to end, or stop it")
+    planned, say = plan_deletion(reader, run), for_terminal().say
+    require_free(reader.location, run, say)  # before anybody is asked
     _show_deletion(out, planned)
     if confirm is not None and not confirm():
         raise ConfigError(f"run {run!r} was not deleted; --yes deletes it without a question")
-    delete_run(planned, for_terminal().say)
+    delete_run(planned, say)
     out.print(f"run {run} is deleted, and its name is free")
     out.print(
         "its files stay, and earlier versions of the tables with them, until: "

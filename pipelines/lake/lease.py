@@ -27,7 +27,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -318,14 +318,34 @@ def taken_run(location: Location, run_id: str, say: Callable[[str], None]) -> It
     Raises:
         HeldByAnother: a start that is alive has the run.
     """
-    with run_lock(location, run_id) as is_locked:
-        lease = Lease(location, run_id, code_version(), is_locked=is_locked, say=say)
-        lease.wait_until_free()
-        lease.take()
-        try:
-            yield lease
-        finally:
-            lease.release()
+    with ExitStack() as stack:
+        with _without_another_name():
+            is_locked = stack.enter_context(run_lock(location, run_id))
+            lease = Lease(location, run_id, code_version(), is_locked=is_locked, say=say)
+            lease.wait_until_free()
+            lease.take()
+        stack.callback(lease.release)
+        yield lease
+
+
+def require_free(location: Location, run_id: str, say: Callable[[str], None]) -> None:
+    """Require that no start has a run; nothing is written.
+
+    Raises:
+        HeldByAnother: a start that is alive has it.
+    """
+    with _without_another_name():
+        Lease(location, run_id, code_version(), is_locked=False, say=say).wait_until_free()
+
+
+@contextmanager
+def _without_another_name() -> Iterator[None]:
+    """Turn the advice to a run that is held into one for a command on that very run."""
+    try:
+        yield
+    except HeldByAnother as error:
+        by_whom = str(error).partition(";")[0]
+        raise HeldByAnother(f"{by_whom}; wait for it to end, or stop it") from None
 
 
 def held_runs(location: Location) -> set[str]:

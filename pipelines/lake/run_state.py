@@ -62,9 +62,11 @@ class RunState:
             return
         message = newest_message(self.writer, {"run": self.run_id}, "command")
         command = message.get("command", f"restem runs delete {self.run_id}")
+        removed = f"restem runs delete {self.run_id}"
+        other = "" if command == removed else f", or remove the run: {removed}"
         raise LakeError(
             f"run {self.run_id!r}: a change of the whole run was interrupted; finish it with: "
-            f"{command}"
+            f"{command}{other}"
         )
 
     @property
@@ -79,20 +81,27 @@ class RunState:
         table = self.location.open_table(RUNS.name)
         return bool(table.transaction_version(self._app_id_of(change)))
 
-    def begin(self, change: str, command: str, fence: Fence) -> RunState:
+    def begin(
+        self, change: str, command: str, fence: Fence, details: Mapping[str, object] | None = None
+    ) -> RunState:
         """Record that a change begins, or goes on; from here on nothing else is done with the run.
 
         Args:
             change: identifies it.
             command: what finishes it, for the messages of other commands.
             fence: of the start that makes it.
+            details: what it changes, for `begun`.
         """
         number = self.change if self.is_changing else self.change + 1
-        message = {"run": self.run_id, "change": change, "command": command}
+        message = {"run": self.run_id, "change": change, "command": command, **(details or {})}
         also = [(_change_of(self.run_id), number)]
         commit(self.writer, [], "append", (self._app_id_of(change), 1), message, fence, also)
         raise_fence(self.writer, fence)  # where it goes on, and the commit is there
         return run_state(self.location, self.run_id)
+
+    def begun(self, change: str) -> dict[str, Any]:
+        """The details with which a change was begun first."""
+        return newest_message(self.writer, {"run": self.run_id, "change": change}, "command")
 
     def end(self, fence: Fence, row: Mapping[str, Any], message: Mapping[str, object]) -> None:
         """Record that the change is complete, with the run's row in `runs`.

@@ -133,10 +133,14 @@ def fork(planned: Fork, say: Callable[[str], None]) -> bool:
         state = run_state(location, config.name)
         if is_made(planned.reader, state, change):
             return False
-        state = state.begin(change, planned.command, lease.fence)
+        taken = {"taken": [_attempt(seal) for seal in planned.seals]}
+        state = state.begin(change, planned.command, lease.fence, taken)
+        # As it was when the fork was begun: the other run may have gone on since.
+        taken = state.begun(change)
+        books = Books(location, stored_config(planned.reader, planned.run), code_version())
+        seals = [seal for seal in books.all_seals() if _attempt(seal) in taken["taken"]]
         config_hash = config.config_hash()
-        copied = RunCopy(location, planned.run, state, lease.fence, config_hash)
-        copied.copy_sealed(planned.seals)
+        RunCopy(location, planned.run, state, lease.fence, config_hash).copy_sealed(seals)
         row = {
             "config_hash": config_hash,
             "config": json.dumps(config.stored()),
@@ -146,6 +150,10 @@ def fork(planned: Fork, say: Callable[[str], None]) -> bool:
         }
         state.end(lease.fence, row, {"run": config.name, "forked_from": planned.run})
     return True
+
+
+def _attempt(seal: Seal) -> list[object]:
+    return [seal.iteration, seal.stage, seal.attempt]
 
 
 def _identity(planned: Fork) -> str:

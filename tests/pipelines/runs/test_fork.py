@@ -117,8 +117,8 @@ def test_a_fork_that_is_killed_after_any_commit_is_made_by_the_same_command(
     for table in TABLES:
         if table.name not in RECORDS:
             assert made[table.name] == expected[table.name], table.name
-    for table in ("stages", "checks"):
-        assert unversioned(made[table]) == unversioned(expected[table])
+    for name in ("stages", "checks"):
+        assert unversioned(made[name]) == unversioned(expected[name])
     assert make(config(folder, "new", curate={"cutoff": 5}))[0] == (1, "select")
 
 
@@ -144,18 +144,21 @@ def killed_after_one_commit(
     return False
 
 
-def test_a_rescored_run_is_forked_with_the_verdicts_that_each_stage_read(folder: Path) -> None:
-
+def rescore_leniently(folder: Path) -> int:
+    """Replace the verdicts of iteration 0 by others, all rewarded; their number."""
     settings = config(folder)
+    step = next(step for step in steps_of(settings) if step.key == (0, "score"))
+    rows = literal_of(step).function()
+    place = rows.column_names.index("reward")
+    lenient = rows.set_column(place, "reward", [[1.0] * rows.num_rows])
     with opened(settings) as lake:
-        step = next(step for step in steps_of(settings) if step.key == (0, "score"))
-        rows = literal_of(step).function()
-        lenient = rows.set_column(
-            rows.column_names.index("reward"), "reward", [[1.0] * rows.num_rows]
-        )
         inputs = [lake.sealed(item.stage.table, *item.key) for item in step.inputs]
-        again = literal_of(step, lenient)
-        lake.remake(again, 0, *[item for item in inputs if item is not None])
+        lake.remake(literal_of(step, lenient), 0, *[item for item in inputs if item is not None])
+    return int(rows.num_rows)
+
+
+def test_a_rescored_run_is_forked_with_the_verdicts_that_each_stage_read(folder: Path) -> None:
+    num_rows = rescore_leniently(folder)
     forked(folder, "select@1")
     reader = reader_of(folder)
     total = "SELECT sum(reward) AS total FROM {} WHERE iteration = 0"
@@ -164,7 +167,7 @@ def test_a_rescored_run_is_forked_with_the_verdicts_that_each_stage_read(folder:
         assert new == old
     (newest,) = reader.rows(total.format("rewards"), "new")
     (evaluated,) = reader.rows(total.format("evaluated_rewards"), "new")
-    assert evaluated["total"] < newest["total"] == rows.num_rows
+    assert evaluated["total"] < newest["total"] == num_rows
 
 
 @pytest.mark.parametrize(
@@ -309,3 +312,15 @@ def test_a_file_that_spark_wrote_is_copied_with_its_statistics(tmp_path: Path) -
     assert (tmp_path / "grades" / copied.path).read_bytes() == data
     assert json.loads(copied.stats) == json.loads(written.stats)
     assert json.loads(copied.stats)["minValues"]["graded_at"] == "2026-01-01T12:00:00.000Z"
+
+
+def test_a_fork_that_goes_on_takes_what_was_there_when_it_was_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert killed_after_one_commit(folder, monkeypatch, "select@1")
+    num_rows = rescore_leniently(folder)
+    assert forked(folder, "select@1")
+    (total,) = reader_of(folder).rows("SELECT sum(reward) AS n FROM rewards", "new")
+    assert total["n"] < num_rows
+    (seal,) = reader_of(folder).rows("SELECT attempt FROM stages WHERE stage = 'score'", "new")
+    assert seal["attempt"] == 1
