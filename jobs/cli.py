@@ -296,9 +296,9 @@ def vacuum(
         bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
     ] = False,
 ) -> None:
-    """Find the files that killed runs left behind, which no version of a table names.
+    """Find the files that killed runs left behind, and those of deleted and renamed runs.
 
-    Keeps whatever a version of a table names, and all files of runs that are being worked on.
+    Keeps what any version of a table names of the other runs, and all files of runs at work.
     """
     from jobs.show.vacuum import vacuum as vacuum_lake
 

@@ -84,9 +84,6 @@ def rename(reader: LakeReader, run: str, name: str) -> None:
         out.print(f"run {run} has the name {name} already; nothing was done")
         return
     out.print(f"run {run} is now {name}: go on with restem run CONFIG --name {name}")
-    folder = stored_config(reader, name).folder.with_name(run)
-    if folder.exists():
-        out.print(f"{folder} stays: policies name the checkpoints in it", soft_wrap=True)
     out.print(f"its files under the old name stay until: restem vacuum --remove{_lake(reader)}")
 
 
@@ -160,11 +157,8 @@ def _show_deletion(out: Console, planned: Deletion) -> None:
     whole = sum(planned.tables.values(), Size())
     out.print(f"{whole.rows:,} rows, {_bytes(whole.size)} in all", style="bold")
     folder = planned.folder
-    if folder is None or not (folder.own or folder.shared):
-        return
-    out.print(f"folder {folder.path}: {_bytes(folder.size)}", soft_wrap=True)
-    for entry in folder.shared:
-        out.print(f"  {entry.name} stays: policies of other runs name it", soft_wrap=True)
+    if folder is not None and folder.is_here:
+        out.print(f"folder {folder.path}: {_bytes(folder.size)}", soft_wrap=True)
 
 
 def _lake(reader: LakeReader) -> str:

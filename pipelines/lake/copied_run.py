@@ -7,13 +7,15 @@ the seals of the run hold.
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.lake.commit import AppTransaction, Mode, commit, committed_transaction
 from pipelines.lake.fence import Fence
@@ -24,7 +26,7 @@ from pipelines.lake.run_state import RunState, run_state
 from pipelines.lake.seal import Seal
 from pipelines.lake.sql_text import sql_equals
 from pipelines.stage import WrittenFile
-from schemas import CHECKS, LEASES, RUNS, STAGES, TABLES
+from schemas import CHECKS, LEASES, POLICIES, RUNS, STAGES, TABLES
 from schemas.table import Table
 
 Partition = tuple[str, int]
@@ -50,6 +52,7 @@ class RunCopy:
         fence: of the start that has the other name.
         fork: hash of the configuration of a fork; None if the run is renamed. A fork's seals say where
             the rows are from, and it is another run in the tracker.
+        moved_uri: the new place of a checkpoint; None if none is moved.
     """
 
     location: Location
@@ -57,6 +60,7 @@ class RunCopy:
     copy: RunState
     fence: Fence
     fork: str | None = None
+    moved_uri: Callable[[str], str] | None = None
 
     def copy_sealed(self, seals: Sequence[Seal]) -> None:
         """Copy the rows of some sealed stages, with their checks and seals."""
@@ -149,7 +153,17 @@ class RunCopy:
     def _copied_file(self, writer: PartitionWriter, path: str) -> WrittenFile:
         data = self.location.read(f"{writer.table.name}/{path}")
         assert data is not None, f"{path} is named by a version of {writer.table.name}"
+        if writer.table == POLICIES and self.moved_uri is not None:
+            return writer.write(self._moved(data))
         return writer.write_copy(data)
+
+    def _moved(self, data: bytes) -> pa.Table:
+        """Policies with the new places of their checkpoints."""
+        assert self.moved_uri is not None, "no checkpoint is moved"
+        rows = pq.read_table(io.BytesIO(data))
+        moved = [self.moved_uri(uri) for uri in rows["checkpoint_uri"].to_pylist()]
+        place = rows.schema.get_field_index("checkpoint_uri")
+        return rows.set_column(place, "checkpoint_uri", pa.array(moved, pa.string()))
 
     def _files(self, partition: Partition, version: int) -> set[str]:
         """The files of the run's partition at a version."""

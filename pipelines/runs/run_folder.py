@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.lake.sql_text import sql_literal
+from pipelines.errors import LakeError
+from pipelines.lake.sql_text import sql_list
 
 if TYPE_CHECKING:
     from pipelines.lake.reader import LakeReader
@@ -15,52 +16,63 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What is in a run's folder."""
+    """The folder of one run, which may not be on this machine."""
 
     path: Path
-    own: list[Path]
-    """Entries that no other run needs."""
-    shared: list[Path]
-    """Entries with a checkpoint that a policy of another run names."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is such a folder."""
+        return self.path.is_dir()
 
     @property
     def size(self) -> int:
-        """Bytes of the run's own entries."""
-        files = (file for entry in self.own for file in (entry, *entry.rglob("*")))
-        return sum(file.lstat().st_size for file in files if not file.is_dir())
+        """Bytes of the files in it."""
+        return sum(f.lstat().st_size for f in self.path.rglob("*") if not f.is_dir())
 
-    def remove(self) -> None:
-        """Delete the run's own entries, and the folder if nothing is left in it."""
-        for entry in self.own:
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        self._remove_if_empty()
+    def require_unnamed(self, reader: LakeReader, *own: str) -> None:
+        """Require that no policy of another run is a checkpoint in the folder.
+
+        Args:
+            reader: the lake.
+            own: the runs whose policies may be.
+
+        Raises:
+            LakeError: policies of other runs are.
+        """
+        if not self.is_here:
+            return
+        sql = (
+            "SELECT DISTINCT run_id, checkpoint_uri FROM policies "
+            f"WHERE run_id NOT IN {sql_list(own)} ORDER BY run_id"
+        )
+        inside = [row["run_id"] for row in reader.rows(sql) if self.holds(row["checkpoint_uri"])]
+        if inside:
+            raise LakeError(
+                f"run {own[0]!r}: checkpoints in {self.path} are policies of "
+                f"{', '.join(dict.fromkeys(inside))}, which took them; delete that first"
+            )
+
+    def holds(self, uri: str) -> bool:
+        """Whether a checkpoint is in the folder."""
+        return Path(uri).absolute().is_relative_to(self.path.absolute())
+
+    def moved_uri(self, uri: str, target: Path) -> str:
+        """The place of a checkpoint after `move`; what is not in the folder stays."""
+        if not self.holds(uri):
+            return uri
+        place = Path(uri).absolute().relative_to(self.path.absolute())
+        return str((target.absolute() if Path(uri).is_absolute() else target) / place)
 
     def move(self, target: Path) -> None:
-        """Move the run's own entries into another folder."""
-        if self.own:
+        """Make it the folder of another name; what is moved already stays there."""
+        for entry in sorted(self.path.iterdir()) if self.is_here else []:
             target.mkdir(parents=True, exist_ok=True)
-        for entry in self.own:
             shutil.move(entry, target / entry.name)
-        self._remove_if_empty()
-
-    def _remove_if_empty(self) -> None:
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        if self.is_here:
             self.path.rmdir()
 
-
-def folder_of(reader: LakeReader, run: str, path: Path) -> RunFolder:
-    """What is in a run's folder, by whether another run needs it.
-
-    Args:
-        reader: the lake.
-        run: the run.
-        path: its folder, which may not be there.
-    """
-    entries = sorted(path.iterdir()) if path.is_dir() else []
-    sql = f"SELECT DISTINCT checkpoint_uri FROM policies WHERE run_id <> {sql_literal(run)}"
-    named = [Path(row["checkpoint_uri"]).absolute() for row in reader.rows(sql)]
-    shared = [e for e in entries if any(uri.is_relative_to(e.absolute()) for uri in named)]
-    return RunFolder(path, [entry for entry in entries if entry not in shared], shared)
+    def remove(self) -> None:
+        """Delete it with all that is in it."""
+        if self.is_here:
+            shutil.rmtree(self.path)

@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
@@ -24,7 +25,7 @@ from pipelines.lake.sql_text import sql_equals
 from pipelines.lake.stored_run import pinned_config, stored_config
 from pipelines.lake.tables import refuse_another_version
 from pipelines.runs.fork import is_made
-from pipelines.runs.run_folder import RunFolder, folder_of
+from pipelines.runs.run_folder import RunFolder
 from pipelines.runs.steps import steps_of
 from pipelines.runs.tracking import stored_tracker
 from pipelines.runtime.version import code_version
@@ -53,13 +54,16 @@ def plan_deletion(reader: LakeReader, run: str) -> Deletion:
     """What would be removed with a run; nothing is written.
 
     Raises:
-        LakeError: there is no such run, or another version of restem made it.
+        LakeError: there is no such run, another version of restem made it, or policies of other runs
+            are checkpoints in its folder.
     """
     if not run_state(reader.location, run).is_changing:
         reader.require_run(run)
     refuse_another_version(reader.location)
     config = pinned_config(reader, run)
-    folder = None if config is None else folder_of(reader, run, config.folder)
+    folder = None if config is None else RunFolder(config.folder)
+    if folder is not None:
+        folder.require_unnamed(reader, run)
     return Deletion(reader, run, config, sizes_by_run(reader.location).get(run, {}), folder)
 
 
@@ -81,7 +85,7 @@ def delete_run(planned: Deletion, say: Say) -> None:
         state = state.begin(DELETION, shlex.join(["restem", "runs", "delete", run]), lease.fence)
         if planned.config is not None:
             _delete_in_tracker(reader, planned.config, say)
-            folder_of(reader, run, planned.config.folder).remove()
+            RunFolder(planned.config.folder).remove()
         delete_rows(state, lease.fence)
         lease.forget()
 
@@ -90,7 +94,7 @@ def rename_run(reader: LakeReader, run: str, name: str, say: Say) -> bool:
     """Give a run another name; a renaming that was interrupted goes on.
 
     All that is committed is copied under the new name, sealed or not, and then deleted under the old
-    one. Checkpoints that policies name stay where they are; the rest of the folder is moved.
+    one. If its folder is on this machine, it is moved, and the policies name their checkpoints there.
 
     Args:
         reader: the lake.
@@ -103,7 +107,8 @@ def rename_run(reader: LakeReader, run: str, name: str, say: Say) -> bool:
 
     Raises:
         ConfigError: the new name is not one.
-        LakeError: there is no such run, or there is one of the new name.
+        LakeError: there is no such run, or there is one of the new name, or policies of other runs are
+            checkpoints in the run's folder.
         HeldByAnother: a start works on one of the two.
     """
     location = reader.location
@@ -114,6 +119,7 @@ def rename_run(reader: LakeReader, run: str, name: str, say: Say) -> bool:
     config = stored_config(reader, run)
     renamed = changed_config(config, name, ())
     _check_renaming(reader, run, name)
+    RunFolder(config.folder).require_unnamed(reader, run, name)
     with taken_run(location, run, say) as lease, taken_run(location, name, say) as new_lease:
         old, new = _check_renaming(reader, run, name)
         change = _renaming(run, old.num_deleted, name)
@@ -121,9 +127,7 @@ def rename_run(reader: LakeReader, run: str, name: str, say: Say) -> bool:
         old = old.begin(change, command, lease.fence)
         if new.is_changing or not new.has(change):
             new = new.begin(change, command, new_lease.fence)
-            _copy(reader, config, renamed, new, new_lease.fence)
-        folder_of(reader, run, config.folder).move(renamed.folder)
-        _rename_in_tracker(reader, config, name, say)
+            _copy(reader, config, renamed, new, new_lease.fence, say)
         delete_rows(old, lease.fence)
         lease.forget()
     return True
@@ -157,12 +161,23 @@ def _check_renaming(reader: LakeReader, run: str, name: str) -> tuple[RunState, 
 
 
 def _copy(
-    reader: LakeReader, config: RunConfig, renamed: RunConfig, new: RunState, fence: Fence
+    reader: LakeReader,
+    config: RunConfig,
+    renamed: RunConfig,
+    new: RunState,
+    fence: Fence,
+    say: Say,
 ) -> None:
     location, run = reader.location, config.name
     seals = Books(location, config, code_version()).all_seals()
     stages = {(s.stage.table.name, s.iteration): s.stage.name for s in steps_of(config)}
-    RunCopy(location, run, new, fence).copy_all(seals, stages)
+    folder = RunFolder(config.folder)
+    # Moved folders are known by their place: a renaming that goes on may find it empty.
+    is_here = folder.is_here or renamed.folder.is_dir()
+    moved = partial(folder.moved_uri, target=renamed.folder) if is_here else None
+    RunCopy(location, run, new, fence, moved_uri=moved).copy_all(seals, stages)
+    folder.move(renamed.folder)
+    _rename_in_tracker(reader, config, renamed.name, say)
     (row,) = reader.rows(f"SELECT * FROM runs WHERE {sql_equals(run_id=run)}")
     own = {key: value for key, value in row.items() if key not in ("run_id", "iteration")}
     # The stored settings, not those of this machine in their place.

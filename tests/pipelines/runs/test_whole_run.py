@@ -20,7 +20,6 @@ from pipelines.lake.reader import LakeReader
 from pipelines.lake.sizes import sizes_by_run
 from pipelines.lake.vacuum import find_orphans, remove
 from pipelines.runs.fork import fork, plan_fork
-from pipelines.runs.run_folder import folder_of
 from pipelines.runs.steps import steps_of
 from pipelines.runs.whole_run import delete_run, plan_deletion, rename_run
 from schemas import TABLES
@@ -303,27 +302,54 @@ def test_a_name_that_is_taken_is_refused(folder: Path) -> None:
     assert contents(reader_of(folder), RUN)["problems"]
 
 
-def test_a_checkpoint_that_a_fork_names_stays_when_the_run_is_deleted_or_renamed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)  # the rows have `runs/first/policy-1`
+@pytest.fixture
+def checkpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the run, with the checkpoints that its rows name, in a lake of its own."""
+    monkeypatch.chdir(folder)
+    delete(folder, "other")  # it has the same literal rows
+    delete(folder)
+    make(config(folder, output="."))
     runs = folder / "runs" / RUN
     for entry in ("policy-1", "policy-2", "logs"):
         (runs / entry).mkdir(parents=True)
         (runs / entry / "file").write_text(entry, encoding="utf-8")
+    return runs
+
+
+def test_the_folder_is_deleted_unless_its_checkpoints_are_policies_of_a_fork(
+    folder: Path, checkpoints: Path
+) -> None:
     reader = reader_of(folder)
-    fork(plan_fork(reader, RUN, "forked", "select@2", ("output=.",)), quiet)
-    # `other` has the same literal rows.
-    delete(folder, "other")
+    fork(plan_fork(reader, RUN, "forked", "select@2", ()), quiet)
+    for change in (delete, rename):
+        with pytest.raises(LakeError, match="are policies of forked, which took them"):
+            change(folder)
+    delete(folder, "forked")
+    assert (checkpoints / "policy-1").is_dir()
     planned = plan_deletion(reader, RUN)
-    found = folder_of(reader, RUN, runs)
-    assert [entry.name for entry in found.own] == ["logs", "policy-2"]
-    assert [entry.name for entry in found.shared] == ["policy-1"]
-    assert found.size == len("logs") + len("policy-2")
-    found.move(folder / "moved")
-    assert sorted(p.name for p in (folder / "moved").iterdir()) == ["logs", "policy-2"]
+    assert planned.folder is not None
+    assert planned.folder.size == len("logs") + 2 * len("policy-1")
     delete_run(planned, quiet)
-    assert (runs / "policy-1" / "file").exists()
+    assert not checkpoints.exists()
+
+
+@pytest.mark.parametrize("is_half_moved", [False, True])
+def test_a_renamed_runs_folder_is_moved_and_its_policies_name_it(
+    folder: Path, checkpoints: Path, is_half_moved: bool
+) -> None:
+    before = stored(folder, RUN)
+    moved = checkpoints.with_name("new")
+    if is_half_moved:  # by a renaming that was killed
+        moved.mkdir()
+        (checkpoints / "logs").rename(moved / "logs")
+    rename(folder)
+    assert not checkpoints.exists()
+    assert sorted(path.name for path in moved.iterdir()) == ["logs", "policy-1", "policy-2"]
+    after = stored(folder, "new")
+    uris = [row.pop("checkpoint_uri") for row in after["policies"]]
+    assert uris == ["embedded:base", "runs/new/policy-1", "runs/new/policy-2"]
+    assert [row.pop("checkpoint_uri") for row in before["policies"]][1] == "runs/first/policy-1"
+    assert after == before
 
 
 @pytest.mark.slow
