@@ -133,12 +133,12 @@ def fork(planned: Fork, say: Callable[[str], None]) -> bool:
         state = run_state(location, config.name)
         if is_made(planned.reader, state, change):
             return False
-        taken = {"taken": [_attempt(seal) for seal in planned.seals]}
-        state = state.begin(change, planned.command, lease.fence, taken)
+        details = {"taken": [_attempt(seal) for seal in planned.seals]}
+        state = state.begin(change, planned.command, lease.fence, details)
         # As it was when the fork was begun: the other run may have gone on since.
-        taken = state.begun(change)
+        taken = state.begun(change)["taken"]
         books = Books(location, stored_config(planned.reader, planned.run), code_version())
-        seals = [seal for seal in books.all_seals() if _attempt(seal) in taken["taken"]]
+        seals = [seal for seal in books.all_seals() if _attempt(seal) in taken]
         config_hash = config.config_hash()
         RunCopy(location, planned.run, state, lease.fence, config_hash).copy_sealed(seals)
         row = {

@@ -76,10 +76,14 @@ def test_a_fork_takes_what_comes_before_a_stage_and_makes_the_rest(folder: Path)
     assert new["selections"] == new["training_set"] == []
     assert {(row["iteration"], row["stage"]) for row in new["stages"]} == set(before)
     assert unversioned(new["checks"]) == unversioned(old["checks"], iteration=0) != []
+    (created_at,) = (row["created_at"] for row in new["runs"])
     settings = config(folder, "new", curate={"cutoff": 5})
     assert make(settings) == [step.key for step in steps_of(settings) if step.key not in before]
     assert contents(reader, RUN) == old
     assert make(settings) == []
+    (row,) = reader.rows("SELECT * FROM runs", "new")
+    assert row["mlflow_run_id"] == "mlflow-1"  # its first start's
+    assert (row["config_hash"], row["created_at"]) == (settings.config_hash(), created_at)
 
 
 def test_what_a_seal_of_a_fork_names_is_what_the_stage_read(folder: Path) -> None:
