@@ -316,9 +316,9 @@ def vacuum(
         bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
     ] = False,
 ) -> None:
-    """Find the files that killed runs left behind, and policies that no run has any more.
+    """Find what nothing names: files of killed, deleted and renamed runs, and unused policies.
 
-    Keeps whatever a version of a table names, and all files of runs that are being worked on.
+    Keeps what any version of a table names of the other runs, and all files of runs at work.
     """
     from jobs.show.vacuum import vacuum as vacuum_lake
 
@@ -372,6 +372,79 @@ def compare(
     from pipelines.results.compare import compare as compare_runs
 
     show_comparison(compare_runs(_reader(lake, storage), runs))
+
+
+runs = typer.Typer(help="The runs of a lake: list, fork, rename and delete them.")
+app.add_typer(runs, name="runs")
+
+
+@runs.callback(invoke_without_command=True)
+def _runs(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_runs(os.environ.get("RESTEM_LAKE", _HERE))
+
+
+@runs.command("list")
+def list_runs(lake: Lake = _HERE, storage: Storage = None) -> None:
+    """Show the runs of a lake: state, iterations, base model, test accuracy, rows, size."""
+    from jobs.show.runs import list_runs as show_runs
+
+    show_runs(_reader(lake, storage))
+
+
+@runs.command("fork")
+def fork_run(
+    run: Annotated[str, typer.Argument(help="The run; it stays as it is.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of the new run.", show_default=False)],
+    first: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="STAGE@ITERATION", help="First stage that the new run makes itself."
+        ),
+    ],
+    set: Set = None,  # noqa: A002
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Make a run that takes its first stages from another, and has other settings from a stage on.
+
+    The same samples with another cutoff: `restem runs fork OLD NEW --from select@1 --set
+    curate.cutoff=5`. A setting that decides rows of an earlier stage is refused.
+    """
+    from jobs.show.runs import fork_run as fork
+
+    fork(_reader(lake, storage), run, name, first, tuple(set or ()))
+
+
+@runs.command("rename")
+def rename_run(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Give a run another name, in the lake, its folder and MLflow."""
+    from jobs.show.runs import rename
+
+    rename(_reader(lake, storage), run, name)
+
+
+@runs.command("delete")
+def delete_run(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Delete a run: its rows, its folder, its run in MLflow. Shows them and asks first."""
+    from jobs.show.runs import delete
+
+    delete(_reader(lake, storage), run, None if yes else _confirmed)
+
+
+def _confirmed() -> bool:
+    """Whether the user says yes; without a terminal nobody can be asked."""
+    return sys.stdin.isatty() and typer.confirm("Delete it?")
 
 
 grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")

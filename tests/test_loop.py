@@ -202,3 +202,45 @@ def test_a_sample_is_explained_from_the_problem_to_the_training_set(
     code, printed = restem("explain", sample["sample_id"], "--lake", str(folder / "lake"))
     assert code == 0, printed
     assert "kept" in printed
+
+
+def test_a_fork_trains_on_other_rows_of_the_same_samples_and_is_renamed_and_deleted(
+    project: tuple[Path, str],
+) -> None:
+    import mlflow
+
+    folder, _ = project
+    lake, before = ("--lake", str(folder / "lake")), rows(folder, "SELECT * FROM stages")
+    changes = ("--set", "curate.cutoff=1", "--set", "num_iterations=1")
+    code, printed = restem("runs", "fork", "tiny", "forked", "--from", "select@1", *changes, *lake)
+    assert code == 0, printed
+    code, printed = restem("run", str(folder / "tiny.yaml"), "--name", "forked", *changes)
+    assert code == 0, printed
+    assert "iteration 1  select" in printed
+    assert "iteration 0" not in printed.split("policies by iteration")[0]
+    drawn = rows(
+        folder,
+        "SELECT count(*) AS n, count(DISTINCT sample_id) AS ids FROM samples WHERE iteration = 0",
+    )
+    assert drawn[0]["n"] == 2 * drawn[0]["ids"]
+    trained = rows(
+        folder,
+        "SELECT count(*) AS n, count(DISTINCT problem_id) AS problems FROM training_set "
+        "WHERE run_id = 'forked'",
+    )
+    assert trained[0]["n"] == trained[0]["problems"] > 0
+    (own,) = rows(folder, "SELECT mlflow_run_id AS id FROM runs WHERE run_id = 'forked'")
+
+    code, printed = restem("runs", "rename", "forked", "renamed", *lake)
+    assert code == 0, printed
+    code, printed = restem("run", str(folder / "tiny.yaml"), "--name", "renamed", *changes)
+    assert code == 0, printed
+    assert "iteration 1  " not in printed
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    assert client.get_run(own["id"]).info.run_name == "renamed"
+
+    code, printed = restem("runs", "delete", "renamed", "--yes", *lake)
+    assert code == 0, printed
+    assert client.get_run(own["id"]).info.lifecycle_stage == "deleted"
+    assert [path.name for path in (folder / "data" / "runs").iterdir()] == ["tiny"]
+    assert rows(folder, "SELECT * FROM stages") == before

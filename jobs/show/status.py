@@ -36,11 +36,11 @@ def show_runs(reader: LakeReader) -> None:
 def show_run(reader: LakeReader, run: str) -> None:
     """Print a run's sealed stages, the missing ones, its failed checks and its evaluations."""
     out = console()
-    sealed = _sealed(reader, run)
-    steps = _steps(reader, run)
+    sealed = sealed_stages(reader, run)
+    steps = steps_if_known(reader, run)
     out.print(f"run {run}", style="bold")
     _show_sealed(out, sealed)
-    _show_missing(out, reader, run, None if steps is None else _missing(steps, sealed))
+    _show_missing(out, reader, run, None if steps is None else missing_steps(steps, sealed))
     killed = killed_samples(reader, run)
     if killed is not None:
         out.print(f"  {killed}", style="yellow")
@@ -49,15 +49,15 @@ def show_run(reader: LakeReader, run: str) -> None:
 
 
 def _run_line(reader: LakeReader, run: Row) -> Row:
-    sealed = _sealed(reader, run["run_id"])
-    steps = _steps(reader, run["run_id"])
+    sealed = sealed_stages(reader, run["run_id"])
+    steps = steps_if_known(reader, run["run_id"])
     best = reader.rows(
         "SELECT * FROM latest_evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy'",
         run["run_id"],
     )
     progress, following = str(len(sealed)), "not known: made by another version of restem"
     if steps is not None:
-        missing = _missing(steps, sealed)
+        missing = missing_steps(steps, sealed)
         progress, following = f"{len(steps) - len(missing)}/{len(steps)}", "complete"
         if missing:
             following = f"{missing[0].stage.name}, iteration {missing[0].iteration}"
@@ -71,7 +71,7 @@ def _run_line(reader: LakeReader, run: Row) -> Row:
     }
 
 
-def _steps(reader: LakeReader, run: str) -> list[Step] | None:
+def steps_if_known(reader: LakeReader, run: str) -> list[Step] | None:
     """The steps of a run; None if another version of restem made it."""
     try:
         return steps_of(stored_config(reader, run))
@@ -79,7 +79,7 @@ def _steps(reader: LakeReader, run: str) -> list[Step] | None:
         return None
 
 
-def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
+def missing_steps(steps: list[Step], sealed: list[Row]) -> list[Step]:
     """The steps that are not sealed, or cover less than the run asks for."""
     covered = {
         (stage["iteration"], stage["stage"]): set(json.loads(stage["covers"])) for stage in sealed
@@ -87,7 +87,7 @@ def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
     return [s for s in steps if s.key not in covered or not set(s.stage.covers) <= covered[s.key]]
 
 
-def _sealed(reader: LakeReader, run: str) -> list[Row]:
+def sealed_stages(reader: LakeReader, run: str) -> list[Row]:
     """The last attempt at each stage of the loop, in the order in which they were sealed."""
     return reader.rows(
         "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY iteration, stage "

@@ -12,6 +12,15 @@ from pipelines.config.section import Section
 class CurateConfig(Section):
     """Which rewarded samples become the training set D_i."""
 
+    first_stage = "select"
+    first_stage_of = {
+        "majority_vote": "score",
+        "human_solutions": "render",
+        "weight": "curate",
+        "beta": "curate",
+        "per_problem": "curate",
+    }
+
     threshold: float | None = 0.0
     """Keep a sample if its reward is greater than this; null: whatever its reward is."""
     later_thresholds: tuple[float, ...] = ()

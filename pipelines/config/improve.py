@@ -12,6 +12,8 @@ from pipelines.config.section import Section
 class ImproveConfig(Section):
     """Improve (M-step): reward-weighted fine-tuning on D_i, with AdamW."""
 
+    first_stage = "improve"
+
     start_from: Literal["base", "previous"] = "base"
     """Model that is fine-tuned: the base model (the paper's section 3), or the previous policy."""
     learning_rate: float = Field(1e-5, gt=0)

@@ -17,6 +17,9 @@ WEIGHTS, COMMIT = "weights:", "commit:"
 class ModelConfig(Section):
     """The base model: the first policy, and what `improve.start_from: base` fine-tunes."""
 
+    first_stage = "base_policy"
+    first_stage_of = {"max_model_len": "generate"}
+
     base_model: str = EMBEDDED_MODEL
     """`embedded:smollm2-135m-instruct`, a checkpoint folder, or a hub id."""
     revision: str | None = None

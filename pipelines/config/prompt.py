@@ -10,6 +10,8 @@ from pipelines.config.section import Section
 class PromptConfig(Section):
     """The policy's input: exemplars, then the question."""
 
+    first_stage = "render"
+
     file: Path | None = None
     """YAML file of these settings, as in configs/prompts/; what is set here has precedence."""
     template: str = "Question: {question}\nAnswer:"

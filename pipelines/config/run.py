@@ -19,12 +19,14 @@ from pipelines.config.problems import ProblemsConfig
 from pipelines.config.prompt import PromptConfig
 from pipelines.config.reward import BY_HAND, RewardConfig
 from pipelines.config.sampling import SamplingConfig
-from pipelines.config.section import Section
+from pipelines.config.section import OF_THE_LAST_POLICY, Section
 from pipelines.config.services import GateConfig, LakeConfig, MLflowConfig, RayConfig, SparkConfig
 
 
 class RunConfig(Section):
     """A run of ReST-EM."""
+
+    first_stage_of = {"seed": "ingest", "num_iterations": f"render{OF_THE_LAST_POLICY}"}
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     """Id of the run in the lake; default: the name of the configuration file."""

@@ -24,6 +24,8 @@ class Decoding(Section):
 class SamplingConfig(Section):
     """Generate (E-step). N, temperature and top-k are those of the paper's section 5."""
 
+    first_stage = "render"
+
     num_samples_per_problem: int = Field(32, ge=1)
     """N, the number of solutions drawn per training problem (the paper: 32 on MATH, 64 on APPS)."""
     temperature: float = Field(0.7, ge=0)

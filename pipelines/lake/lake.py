@@ -316,7 +316,7 @@ class Lake:
         return TableSnapshot(table, self.location, self.config.name, iteration, version)
 
     def _app_id(self, iteration: int, stage: Stage) -> str:
-        return f"restem/{self.config.name}/{iteration}/{stage.name}"
+        return self._books.state.app_id(iteration, stage.name)
 
     def _sealed_now(self, attempt: _Attempt, snapshot: TableSnapshot) -> TableSnapshot:
         """Seal an attempt and notify the listener."""

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pipelines.errors import LakeError, first_line
 
@@ -60,6 +61,11 @@ class Location:
     def table(self, name: str) -> str:
         """The URI of a table."""
         return f"{self.uri}/{name}"
+
+    def path_in(self, table: str, uri: str) -> str:
+        """The path of a table's file, relative to the table's root."""
+        root = self.table(table).removeprefix("file://")
+        return unquote(uri.removeprefix("file://").removeprefix(root).lstrip("/"))
 
     def has_table(self, name: str) -> bool:
         """Whether there is such a table."""

@@ -29,6 +29,7 @@ from pipelines.lake.location import Location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Metrics = Mapping[str, float]
 """Name, such as `test/greedy_accuracy` or `seconds/generate` -> value."""
@@ -41,6 +42,7 @@ _ITERATION_TAG = "restem.iteration"
 _ENDED_TAG = "restem.ended"
 """Why the last start did not complete the run."""
 _MAX_TAG_CHARS = 500
+_SQLITE = "sqlite:///"
 _PARENT_TAG = "mlflow.parentRunId"
 _MAX_PARAM_CHARS = 6000
 _MAX_PARAMS_PER_CALL = 100
@@ -134,6 +136,22 @@ def tracker_of(config: RunConfig, warn: Callable[[str], None] = _log.warning) ->
         warn: called with one line if the server fails after the start.
     """
     return MLflowTracker(config, warn) if config.mlflow.enabled else SilentTracker()
+
+
+def stored_tracker(config: RunConfig, warn: Callable[[str], None]) -> MLflowTracker | None:
+    """The tracker of a run that is stored, to change what it has of it; None if it is not there.
+
+    Args:
+        config: the run's.
+        warn: called with one line if the run's store cannot be reached.
+    """
+    if not config.mlflow.enabled:
+        return None
+    uri = config.mlflow.tracking_uri
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+        warn(f"mlflow: there is no {uri} here (a path starts in the folder of the run's command)")
+        return None
+    return MLflowTracker(config, warn)
 
 
 class MLflowTracker:
@@ -234,6 +252,37 @@ class MLflowTracker:
             self._client.set_tag(self._parent, _ENDED_TAG, reason[:_MAX_TAG_CHARS])
             for run in (*self._children.values(), self._parent):
                 self._client.set_terminated(run, status=ending.value)
+
+    def rename(self, run: str, name: str) -> None:
+        """Give a run and its iterations another run's name; they keep their ids.
+
+        Args:
+            run: its id.
+            name: the other name.
+        """
+        with self._warning("its run keeps the old name there"):
+            for child in self._children_of(run):
+                iteration = child.data.tags.get(_ITERATION_TAG)
+                self._client.update_run(child.info.run_id, name=f"{name} iteration {iteration}")
+            self._client.update_run(run, name=name)
+            self._client.set_tag(run, _RUN_TAG, name)
+
+    def delete(self, run: str) -> None:
+        """Mark a run and its iterations as deleted; `mlflow gc` removes them for good.
+
+        Args:
+            run: its id.
+        """
+        with self._warning("its run stays there"):
+            for child in self._children_of(run):
+                self._client.delete_run(child.info.run_id)
+            if self._client.get_run(run).info.lifecycle_stage == "active":
+                self._client.delete_run(run)
+
+    def _children_of(self, parent: str) -> list[Run]:
+        experiment = self._client.get_run(parent).info.experiment_id
+        query = f"tags.`{_PARENT_TAG}` = '{parent}'"
+        return list(self._client.search_runs([experiment], query))
 
     def _close_if_left_open(self, parent: str) -> None:
         """Close what an earlier start left open when it died: no start has the run but this one."""
@@ -340,10 +389,7 @@ class MLflowTracker:
         try:
             yield
         except _server_errors() as error:
-            self._warn(
-                f"mlflow: {loss} ({self._described(error)}); "
-                "the run goes on, its tables are in the lake"
-            )
+            self._warn(f"mlflow: {loss} ({self._described(error)}); the work in the lake goes on")
 
 
 def _curve_point(epoch: Mapping[str, object]) -> tuple[int, Metrics]:
@@ -386,7 +432,7 @@ def _store_lock(uri: str) -> Iterator[None]:
 
 
 def _sqlite_folder(uri: str) -> Path | None:
-    path = uri.removeprefix("sqlite:///")
+    path = uri.removeprefix(_SQLITE)
     return Path(path).resolve().parent if path != uri else None
 
 

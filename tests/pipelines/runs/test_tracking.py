@@ -12,7 +12,14 @@ import pytest
 
 from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.errors import MachineError
-from pipelines.runs.tracking import Ending, MLflowTracker, SilentTracker, SourceTable, tracker_of
+from pipelines.runs.tracking import (
+    Ending,
+    MLflowTracker,
+    SilentTracker,
+    SourceTable,
+    stored_tracker,
+    tracker_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -215,3 +222,33 @@ def test_runs_that_start_together_on_a_fresh_folder_all_begin(tmp_path: Path) ->
     told = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
     assert len({out for out, _ in told}) == 3
+
+
+@pytest.mark.slow
+def test_a_stored_run_is_renamed_with_its_ids_and_marked_as_deleted(tmp_path: Path) -> None:
+    run = config(tmp_path)
+    parent, child = log_run(MLflowTracker(run))
+    warnings: list[str] = []
+    tracker = stored_tracker(run, warnings.append)
+    assert tracker is not None
+    tracker.rename(parent, "other")
+    client = client_of(run)
+    names = [client.get_run(one).info.run_name for one in (parent, child)]
+    assert names == ["other", "other iteration 1"]
+    renamed = MLflowTracker(run.model_copy(update={"name": "other"}))
+    assert renamed.start() == parent
+    for _ in range(2):
+        tracker.delete(parent)
+        found = [client.get_run(one).info.lifecycle_stage for one in (parent, child)]
+        assert found == ["deleted", "deleted"]
+    assert MLflowTracker(run.model_copy(update={"name": "other"})).start() != parent
+    tracker.rename("no such run", "other")
+    assert len(warnings) == 1
+    assert "its run keeps the old name there" in warnings[0]
+
+
+def test_a_store_that_is_not_here_is_not_made(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert stored_tracker(config(tmp_path), warnings.append) is None
+    assert "there is no sqlite:///" in warnings[0]
+    assert list(tmp_path.iterdir()) == []
