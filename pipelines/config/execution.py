@@ -144,3 +144,8 @@ class TrainingConfig(Section):
     """
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that a worker may take; it must be free when the worker starts."""
+    save_minutes: float = Field(10.0, gt=0)
+    """Within an epoch, minutes from one saved state to the next; it is also saved after each epoch.
+
+    If the M-step is killed, at most this much training and one optimizer step are done again.
+    """

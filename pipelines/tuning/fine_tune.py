@@ -49,7 +49,7 @@ from pipelines.tuning.loading import (
 from pipelines.tuning.packing import PackedRows, pack
 from pipelines.tuning.progress_file import ProgressWriter
 from pipelines.tuning.shared_prefix import check_supported, weighted_nll
-from pipelines.tuning.state import TuningState, drop_state, load_state, save_state
+from pipelines.tuning.state import EpochPart, TuningState, drop_state, load_state, save_state
 from pipelines.tuning.workers import Workers
 
 if TYPE_CHECKING:
@@ -147,9 +147,12 @@ class _Tuner:
     train_set: PackedRows
     validation: list[ValidationPrompt]
     history: list[EpochRecord] = field(default_factory=list)
+    part: EpochPart = field(default_factory=EpochPart)
+    """What earlier starts did of the epoch under way."""
+    saved_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> FineTuneResult:
-        """Train epochs until D_val says stop; resumes after the last one that was saved."""
+        """Train epochs until D_val says stop; resumes after the last step that was saved."""
         job = self.job
         state = load_state(job.folder, job.fingerprint(), job.training.dtype)
         if state is not None:
@@ -157,29 +160,39 @@ class _Tuner:
             self.dtype = state.dtype
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
-            self.history = list(state.history)
-        num_rows, improve = len(self.train_set.rows), self.job.improve
-        self.progress.started(
-            examples=num_rows * improve.max_epochs,
-            done=num_rows * len(self.history),
-            dtype=self.dtype,
-            num_workers=self.workers.world_size,
-        )
+            self.history, self.part = list(state.history), state.part
+        self._report_start(is_resumed=state is not None)
         while not self._should_stop():
             self.history.append(self._epoch(len(self.history) + 1))
             self._save()
         return self._finish()
 
+    def _report_start(self, *, is_resumed: bool) -> None:
+        num_rows, improve = len(self.train_set.rows), self.job.improve
+        num_steps = math.ceil(num_rows / improve.batch_size)
+        epoch, steps_done = len(self.history) + 1, len(self.part.step_losses)
+        step = f"step {steps_done + 1} of {num_steps}" if steps_done < num_steps else "D_val"
+        self.progress.started(
+            examples=num_rows * improve.max_epochs,
+            done=num_rows * len(self.history) + min(steps_done * improve.batch_size, num_rows),
+            dtype=self.dtype,
+            num_workers=self.workers.world_size,
+            resumed=f"epoch {epoch}, {step}" if is_resumed else "",
+        )
+
     def _epoch(self, epoch: int) -> EpochRecord:
-        start = time.monotonic()
+        part, self.part = self.part, EpochPart()
+        start = time.monotonic() - part.seconds
         rows, job = self.train_set.rows, self.job
         batches = global_batches(rows, job.improve.batch_size, job.seed, epoch)
         first_step = (epoch - 1) * len(batches)
+        losses = list(part.step_losses)
         with naming_full_gpus(self.rows_per_pass):
-            losses = [
-                self._step(batch, first_step + i, epoch, len(batches))
-                for i, batch in enumerate(batches)
-            ]
+            for i in range(len(losses), len(batches)):
+                loss, save_is_due = self._step(batches[i], first_step + i, epoch, len(batches))
+                losses.append(loss)
+                if save_is_due:
+                    self._save_state(EpochPart(tuple(losses), time.monotonic() - start))
         trained = time.monotonic()
         reward = self._validate(epoch)
         tokens = [sum(row.num_labels for row in batch) for batch in batches]
@@ -194,8 +207,14 @@ class _Tuner:
             step_losses=tuple(losses),
         )
 
-    def _step(self, batch: Batch, step: int, epoch: int, steps_per_epoch: int) -> float:
-        """Update the weights with a batch; returns its loss."""
+    def _step(
+        self, batch: Batch, step: int, epoch: int, steps_per_epoch: int
+    ) -> tuple[float, bool]:
+        """Update the weights with a batch.
+
+        Returns:
+            Its loss, and whether the state is to be saved: the first worker's clock decides.
+        """
         improve, workers = self.job.improve, self.workers
         num_labels = sum(row.num_labels for row in batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -212,9 +231,11 @@ class _Tuner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        loss = workers.sum_over_workers(loss)
+        minutes = (time.monotonic() - self.saved_at) / 60
+        is_due = workers.first and minutes >= self.job.training.save_minutes
+        loss, due = workers.sum_over_workers(loss, float(is_due))
         self.progress.stepped(len(batch), epoch, loss)
-        return loss
+        return loss, due > 0
 
     def _validate(self, epoch: int) -> float | None:
         """Mean reward of greedy solutions on D_val; None without D_val."""
@@ -228,7 +249,8 @@ class _Tuner:
             solutions = greedy_solutions(self.model, self.tokenizer, texts, settings)
         pairs = list(zip(solutions, [prompt.reference for prompt in mine], strict=True))
         rewards = self.score(pairs, [prompt.question for prompt in mine])
-        reward = self.workers.sum_over_workers(float(sum(rewards))) / len(self.validation)
+        (total,) = self.workers.sum_over_workers(float(sum(rewards)))
+        reward = total / len(self.validation)
         self.progress.validated(epoch, reward)
         return reward
 
@@ -254,20 +276,27 @@ class _Tuner:
     def _save(self) -> None:
         """Save the epoch's policy if it is the best so far, and the state to resume from."""
         job, epoch, ended = self.job, len(self.history), self._should_stop()
-        if self.workers.first:
-            if self._kept_epoch == epoch and (ended or job.improve.keep == "best"):
-                folder = self._checkpoint(epoch)
-                save_checkpoint(self.model, self.tokenizer, self.start_dtype, folder)
-            if not ended:
-                state = TuningState(
-                    job.fingerprint(),
-                    self.dtype,
-                    tuple(self.history),
-                    self.model.state_dict(),
-                    self.optimizer.state_dict(),
-                )
-                save_state(job.folder, state)
+        is_kept = self._kept_epoch == epoch and (ended or job.improve.keep == "best")
+        if self.workers.first and is_kept:
+            folder = self._checkpoint(epoch)
+            save_checkpoint(self.model, self.tokenizer, self.start_dtype, folder)
+        if not ended:
+            self._save_state(EpochPart())
         self.workers.wait()
+
+    def _save_state(self, part: EpochPart) -> None:
+        """Save what a later start goes on from, with so much of the next epoch done."""
+        if self.workers.first:
+            state = TuningState(
+                self.job.fingerprint(),
+                self.dtype,
+                tuple(self.history),
+                part,
+                self.model.state_dict(),
+                self.optimizer.state_dict(),
+            )
+            save_state(self.job.folder, state)
+        self.saved_at = time.monotonic()
 
     def _finish(self) -> FineTuneResult:
         """Write the result and delete all that it does not need."""

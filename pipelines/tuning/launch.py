@@ -34,7 +34,7 @@ def fine_tune(
     progress: Progress,
     fetch_start: Callable[[], Path] | None = None,
 ) -> FineTuneResult:
-    """Run the job, or return its result if it has finished; resumes after its last epoch.
+    """Run the job, or return its result if it has finished; resumes after its last saved step.
 
     Args:
         job: the job.

@@ -20,9 +20,26 @@ class ProgressWriter:
 
     path: Path | None
 
-    def started(self, examples: int, done: int, dtype: str, num_workers: int) -> None:
-        """Training starts: number of examples of all epochs, and of those done earlier."""
-        self._write(event="started", examples=examples, done=done, dtype=dtype, workers=num_workers)
+    def started(
+        self, examples: int, done: int, dtype: str, num_workers: int, resumed: str = ""
+    ) -> None:
+        """Training starts.
+
+        Args:
+            examples: number of examples of all epochs.
+            done: number of those that earlier starts trained on.
+            dtype: number format of matrix products.
+            num_workers: number of workers.
+            resumed: where it goes on, such as `epoch 2, step 7 of 12`; empty if nothing was saved.
+        """
+        self._write(
+            event="started",
+            examples=examples,
+            done=done,
+            dtype=dtype,
+            workers=num_workers,
+            resumed=resumed,
+        )
 
     def stepped(self, examples: int, epoch: int, loss: float) -> None:
         """An optimizer step is done."""
@@ -71,6 +88,8 @@ class ProgressReader:
         match event["event"]:
             case "started":
                 self._note["dtype"] = event["dtype"]
+                if event["resumed"]:
+                    self._note["resumed"] = f"resumed at {event['resumed']}"
                 examples = event["done"]
             case "stepped":
                 self._note["epoch"] = f"epoch {event['epoch']}"

@@ -1,9 +1,9 @@
-"""The state that a fine-tuning job resumes from: weights and optimizer after an epoch."""
+"""The state that a fine-tuning job resumes from: weights and optimizer after an optimizer step."""
 
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,23 @@ STATE_FILE = "state.pt"
 
 
 @dataclass(frozen=True)
+class EpochPart:
+    """What is done of the epoch under way: its first steps."""
+
+    step_losses: tuple[float, ...] = ()
+    seconds: float = 0.0
+    """Of all starts that worked on the epoch."""
+
+
+@dataclass(frozen=True)
 class TuningState:
-    """Weights and optimizer after the last epoch of `history`."""
+    """Weights and optimizer after the epochs of `history` and the steps of `part`."""
 
     fingerprint: str
     dtype: str
     """Number format that its epochs were trained in."""
     history: tuple[EpochRecord, ...]
+    part: EpochPart
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
 
@@ -34,6 +44,7 @@ def save_state(folder: Path, state: TuningState) -> None:
         "fingerprint": state.fingerprint,
         "dtype": state.dtype,
         "history": [record.model_dump(mode="json") for record in state.history],
+        "part": asdict(state.part),
         "model": state.model,
         "optimizer": state.optimizer,
     }
@@ -57,7 +68,10 @@ def load_state(folder: Path, fingerprint: str, dtype: str) -> TuningState | None
     if content["fingerprint"] != fingerprint or dtype not in (AUTO, trained_in):
         return None
     history = tuple(EpochRecord.model_validate(record) for record in content["history"])
-    return TuningState(fingerprint, trained_in, history, content["model"], content["optimizer"])
+    part = EpochPart(**content.get("part", {}))
+    return TuningState(
+        fingerprint, trained_in, history, part, content["model"], content["optimizer"]
+    )
 
 
 def drop_state(folder: Path) -> None:

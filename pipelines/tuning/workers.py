@@ -39,15 +39,14 @@ class Workers:
         for work in waiting:
             work.wait()
 
-    def sum_over_workers(self, number: float) -> float:
-        """The sum of each worker's number."""
+    def sum_over_workers(self, *numbers: float) -> list[float]:
+        """The sum over workers of each number."""
         if self.world_size == 1:
-            return number
-        total = torch.tensor(number, dtype=torch.float32, device=self.device)
-        if self.device == "cpu":
-            total = total.double()
-        dist.all_reduce(total)
-        return float(total)
+            return list(numbers)
+        dtype = torch.float64 if self.device == "cpu" else torch.float32
+        totals = torch.tensor(numbers, dtype=dtype, device=self.device)
+        dist.all_reduce(totals)
+        return totals.tolist()
 
     def wait(self) -> None:
         """Return when every worker has called this."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from pipelines.tuning.fine_tune import Score
 
 pytestmark = pytest.mark.slow
+SILENT = ProgressWriter(None)
+STEP_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,20 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score_even(pairs: Sequence[tuple[str, str]], questions: Sequence[str]) -> list[float]:
     return [last_character_is_even(*pair) for pair in pairs]
+
+
+@dataclass(frozen=True)
+class InterruptedAt(ProgressWriter):
+    """Interrupts the training in a step, before it is saved; each step takes a while longer."""
+
+    step: int = 1
+    losses: list[float] = field(default_factory=list)
+
+    def stepped(self, examples: int, epoch: int, loss: float) -> None:
+        time.sleep(STEP_SECONDS)
+        self.losses.append(loss)
+        if len(self.losses) == self.step:
+            raise KeyboardInterrupt
 
 
 class ListedRewards:
@@ -43,12 +62,14 @@ class ListedRewards:
         return [self.rewards.pop(0)] * len(pairs)
 
 
-def run(job: FineTuneJob, score: Score = score_even) -> FineTuneResult:
+def run(
+    job: FineTuneJob, score: Score = score_even, progress: ProgressWriter = SILENT
+) -> FineTuneResult:
     # Imported here, because they import torch.
     from pipelines.tuning.fine_tune import train
     from pipelines.tuning.workers import Workers
 
-    return train(job, Workers(0, 1, "cpu"), ProgressWriter(None), score)
+    return train(job, Workers(0, 1, "cpu"), progress, score)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -161,6 +182,44 @@ def test_an_interrupted_job_resumes_after_its_last_epoch(start: Path, tmp_path: 
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
     assert not (job.folder / "state.pt").exists()
+
+
+def test_a_job_interrupted_within_an_epoch_goes_on_after_its_last_saved_step(
+    start: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=6, max_epochs=2, warmup_ratio=0.3)
+    whole = run(write_job(tmp_path / "whole", start, improve=improve))
+    after_each_step = TrainingConfig(dtype="float32", rows_per_pass=3, save_minutes=1e-9)
+    job = write_job(tmp_path / "cut", start, improve=improve, training=after_each_step)
+    assert job.fingerprint() == write_job(tmp_path / "whole", start, improve=improve).fingerprint()
+    # 21 rows are 4 steps; the third of the second epoch is lost, and made again.
+    with pytest.raises(KeyboardInterrupt):
+        run(job, progress=InterruptedAt(None, 7))
+    resumed = run(job, progress=ProgressWriter(tmp_path / "progress.jsonl"))
+    events = [json.loads(line) for line in (tmp_path / "progress.jsonl").open()]
+    assert events[0]["resumed"] == "epoch 2, step 3 of 4"
+    assert events[0]["done"] == 21 + 12
+    assert [event["event"] for event in events] == ["started", "stepped", "stepped"]
+    assert without_times(resumed.history) == without_times(whole.history)
+    assert resumed.history[1].seconds > 2 * STEP_SECONDS
+    expected = weights(whole.checkpoint)
+    for name, value in weights(resumed.checkpoint).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_the_state_is_saved_by_time_and_not_after_each_step(start: Path, tmp_path: Path) -> None:
+    minutes = 1.5 * STEP_SECONDS / 60
+    training = TrainingConfig(dtype="float32", rows_per_pass=3, save_minutes=minutes)
+    improve = ImproveConfig(batch_size=3, max_epochs=1)
+    job = write_job(tmp_path, start, improve=improve, training=training)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, progress=InterruptedAt(None, 4))
+    # The second step ended 0.3 s after the start, the third 0.6 s.
+    run(job, progress=ProgressWriter(tmp_path / "progress.jsonl"))
+    first = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[0])
+    assert first["resumed"] == "epoch 1, step 4 of 7"
 
 
 def test_another_jobs_state_is_not_resumed(start: Path, tmp_path: Path) -> None:

@@ -30,6 +30,15 @@ def test_an_event_is_shown_once(tmp_path: Path) -> None:
     assert len(bar.notes) == 3
 
 
+def test_a_resumed_job_says_where_it_goes_on(tmp_path: Path) -> None:
+    writer, bar = ProgressWriter(tmp_path / "progress.jsonl"), Bar()
+    where = "epoch 2, step 2 of 3"
+    writer.started(examples=42, done=29, dtype="float32", num_workers=1, resumed=where)
+    writer.stepped(8, epoch=2, loss=0.5)
+    ProgressReader(tmp_path / "progress.jsonl", bar).update()
+    assert bar.notes[-1] == "float32, resumed at epoch 2, step 2 of 3, epoch 2, loss 0.500"
+
+
 def test_a_half_written_line_is_read_later(tmp_path: Path) -> None:
     bar = Bar()
     reader = ProgressReader(tmp_path / "progress.jsonl", bar)
