@@ -147,5 +147,6 @@ class TrainingConfig(Section):
     save_minutes: float = Field(10.0, gt=0)
     """Within an epoch, minutes from one saved state to the next; it is also saved after each epoch.
 
-    If the M-step is killed, at most this much training and one optimizer step are done again.
+    If the M-step is killed, at most this much is done again, and one optimizer step or one round of
+    solutions on D_val.
     """

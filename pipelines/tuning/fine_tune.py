@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from pipelines.placement.training import CPU_ROWS_PER_PASS, rows_per_pass
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
 from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
 from pipelines.tuning.gpu_memory import naming_full_gpus
-from pipelines.tuning.greedy import GreedySettings, greedy_solutions
+from pipelines.tuning.greedy import ROWS_AT_ONCE, GreedySettings, greedy_solutions
 from pipelines.tuning.job import (
     RESULT_FILE,
     EpochRecord,
@@ -192,9 +192,14 @@ class _Tuner:
                 loss, save_is_due = self._step(batches[i], first_step + i, epoch, len(batches))
                 losses.append(loss)
                 if save_is_due:
-                    self._save_state(EpochPart(tuple(losses), time.monotonic() - start))
-        trained = time.monotonic()
-        reward = self._validate(epoch)
+                    self._save_state(EpochPart(tuple(losses), seconds=time.monotonic() - start))
+        trained = time.monotonic() - part.validation_seconds
+
+        def save(solutions: dict[int, str]) -> None:
+            now = time.monotonic()
+            self._save_state(EpochPart(tuple(losses), solutions, now - start, now - trained))
+
+        reward = self._validate(epoch, part.solutions, save)
         tokens = [sum(row.num_labels for row in batch) for batch in batches]
         return EpochRecord(
             epoch=epoch,
@@ -231,28 +236,64 @@ class _Tuner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        minutes = (time.monotonic() - self.saved_at) / 60
-        is_due = workers.first and minutes >= self.job.training.save_minutes
-        loss, due = workers.sum_over_workers(loss, float(is_due))
+        loss, due = workers.sum_over_workers(loss, self._save_is_due())
         self.progress.stepped(len(batch), epoch, loss)
         return loss, due > 0
 
-    def _validate(self, epoch: int) -> float | None:
-        """Mean reward of greedy solutions on D_val; None without D_val."""
+    def _save_is_due(self) -> float:
+        """1 on the first worker if the state is older than `save_minutes`, else 0."""
+        minutes = (time.monotonic() - self.saved_at) / 60
+        return float(self.workers.first and minutes >= self.job.training.save_minutes)
+
+    def _validate(
+        self, epoch: int, known: Mapping[int, str], save: Callable[[dict[int, str]], None]
+    ) -> float | None:
+        """Mean reward of greedy solutions on D_val; None without D_val.
+
+        Args:
+            epoch: from 1.
+            known: the solutions that an earlier start has drawn.
+            save: saves the state with all solutions so far.
+        """
         if not self.validation:
             return None
         self.optimizer.zero_grad(set_to_none=True)
-        mine = self.validation[self.workers.rank :: self.workers.world_size]
-        texts = [prompt.text for prompt in mine]
-        settings = GreedySettings(self.job.stop, self.job.max_tokens)
-        with rounded_weights(self.model, self.start_dtype), self._autocast():
-            solutions = greedy_solutions(self.model, self.tokenizer, texts, settings)
-        pairs = list(zip(solutions, [prompt.reference for prompt in mine], strict=True))
-        rewards = self.score(pairs, [prompt.question for prompt in mine])
-        (total,) = self.workers.sum_over_workers(float(sum(rewards)))
-        reward = total / len(self.validation)
+        rank, world_size = self.workers.rank, self.workers.world_size
+        solutions = dict(known)
+        left = [index for index in range(len(self.validation)) if index not in known]
+        left.sort(key=lambda index: len(self.validation[index].text))
+        rounds = [
+            left[i : i + ROWS_AT_ONCE * world_size]
+            for i in range(0, len(left), ROWS_AT_ONCE * world_size)
+        ]
+        for indices in rounds:
+            mine = indices[rank::world_size]
+            texts = [self.validation[index].text for index in mine]
+            drawn = self.workers.union_over_workers(
+                dict(zip(mine, self._greedy(texts), strict=True))
+            )
+            solutions.update(drawn)
+            (due,) = self.workers.sum_over_workers(self._save_is_due())
+            if due:
+                save(solutions)
+        reward = self._mean_reward([solutions[index] for index in range(len(self.validation))])
         self.progress.validated(epoch, reward)
         return reward
+
+    def _greedy(self, texts: Sequence[str]) -> list[str]:
+        """The greedy solutions of the policy as a checkpoint stores it."""
+        settings = GreedySettings(self.job.stop, self.job.max_tokens)
+        with rounded_weights(self.model, self.start_dtype), self._autocast():
+            return greedy_solutions(self.model, self.tokenizer, texts, settings)
+
+    def _mean_reward(self, solutions: Sequence[str]) -> float:
+        """Of the solutions of all of D_val; each worker scores its share."""
+        share = slice(self.workers.rank, None, self.workers.world_size)
+        mine = self.validation[share]
+        pairs = list(zip(solutions[share], [prompt.reference for prompt in mine], strict=True))
+        rewards = self.score(pairs, [prompt.question for prompt in mine])
+        (total,) = self.workers.sum_over_workers(float(sum(rewards)))
+        return total / len(self.validation)
 
     def _autocast(self) -> AbstractContextManager[object]:
         device = self.workers.device.partition(":")[0]

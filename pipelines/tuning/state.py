@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ STATE_FILE = "state.pt"
 
 @dataclass(frozen=True)
 class EpochPart:
-    """What is done of the epoch under way: its first steps."""
+    """What is done of the epoch under way: its first steps, and then solutions on D_val."""
 
     step_losses: tuple[float, ...] = ()
+    solutions: dict[int, str] = field(default_factory=dict)
+    """Those on D_val, by the prompt's place in its file."""
     seconds: float = 0.0
     """Of all starts that worked on the epoch."""
+    validation_seconds: float = 0.0
+    """Part of `seconds` spent on D_val."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,14 @@ class Workers:
         dist.all_reduce(totals)
         return totals.tolist()
 
+    def union_over_workers(self, texts: dict[int, str]) -> dict[int, str]:
+        """Every worker's entries."""
+        if self.world_size == 1:
+            return texts
+        parts: list[dict[int, str]] = [{}] * self.world_size
+        dist.all_gather_object(parts, texts)
+        return {key: text for part in parts for key, text in part.items()}
+
     def wait(self) -> None:
         """Return when every worker has called this."""
         if self.world_size > 1:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -204,6 +204,44 @@ def test_a_job_interrupted_within_an_epoch_goes_on_after_its_last_saved_step(
     assert [event["event"] for event in events] == ["started", "stepped", "stepped"]
     assert without_times(resumed.history) == without_times(whole.history)
     assert resumed.history[1].seconds > 2 * STEP_SECONDS
+    expected = weights(whole.checkpoint)
+    for name, value in weights(resumed.checkpoint).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_job_interrupted_on_d_val_keeps_the_solutions_it_has(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from pipelines.tuning.greedy import greedy_solutions
+
+    drawn: list[str] = []
+
+    def greedy(model: Any, tokenizer: Any, texts: Sequence[str], settings: Any) -> list[str]:
+        time.sleep(STEP_SECONDS)
+        drawn.extend(texts)
+        if len(drawn) == len(VALIDATION):
+            drawn.clear()
+            raise KeyboardInterrupt
+        return greedy_solutions(model, tokenizer, texts, settings)
+
+    # D_val's five prompts are three rounds.
+    monkeypatch.setattr("pipelines.tuning.fine_tune.ROWS_AT_ONCE", 2)
+    improve = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=1)
+    whole = run(write_job(tmp_path / "whole", start, True, improve=improve))
+    training = TrainingConfig(dtype="float32", rows_per_pass=3, save_minutes=1e-9)
+    job = write_job(tmp_path / "cut", start, True, improve=improve, training=training)
+    monkeypatch.setattr("pipelines.tuning.fine_tune.greedy_solutions", greedy)
+    with pytest.raises(KeyboardInterrupt):
+        run(job)
+    resumed = run(job, progress=ProgressWriter(tmp_path / "progress.jsonl"))
+    events = [json.loads(line) for line in (tmp_path / "progress.jsonl").open()]
+    assert events[0]["resumed"] == "epoch 1, D_val"
+    assert [event["event"] for event in events] == ["started", "validated"]
+    assert len(drawn) == 1
+    assert without_times(resumed.history) == without_times(whole.history)
+    assert resumed.history[0].validation_seconds > 3 * STEP_SECONDS
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
