@@ -149,7 +149,8 @@ class _Tuner:
     history: list[EpochRecord] = field(default_factory=list)
     part: EpochPart = field(default_factory=EpochPart)
     """What earlier starts did of the epoch under way."""
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(init=False)
+    """When the state was last saved, or the training began, by the monotonic clock."""
 
     def run(self) -> FineTuneResult:
         """Train epochs until D_val says stop; resumes after the last step that was saved."""
@@ -161,6 +162,7 @@ class _Tuner:
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
             self.history, self.part = list(state.history), state.part
+        self.saved_at = time.monotonic()
         self._report_start(is_resumed=state is not None)
         while not self._should_stop():
             self.history.append(self._epoch(len(self.history) + 1))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 SILENT = ProgressWriter(None)
-STEP_SECONDS = 0.3
+STEP_SECONDS = 30.0
+
+
+class Clock:
+    """The training's clock, which stands still unless a test lets time pass."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.tuning.fine_tune.time", CLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +63,7 @@ class InterruptedAt(ProgressWriter):
     losses: list[float] = field(default_factory=list)
 
     def stepped(self, examples: int, epoch: int, loss: float) -> None:
-        time.sleep(STEP_SECONDS)
+        CLOCK.sleep(STEP_SECONDS)
         self.losses.append(loss)
         if len(self.losses) == self.step:
             raise KeyboardInterrupt
@@ -203,7 +222,7 @@ def test_a_job_interrupted_within_an_epoch_goes_on_after_its_last_saved_step(
     assert events[0]["done"] == 21 + 12
     assert [event["event"] for event in events] == ["started", "stepped", "stepped"]
     assert without_times(resumed.history) == without_times(whole.history)
-    assert resumed.history[1].seconds > 2 * STEP_SECONDS
+    assert resumed.history[1].seconds == 2 * STEP_SECONDS
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
@@ -219,7 +238,7 @@ def test_a_job_interrupted_on_d_val_keeps_the_solutions_it_has(
     drawn: list[str] = []
 
     def greedy(model: Any, tokenizer: Any, texts: Sequence[str], settings: Any) -> list[str]:
-        time.sleep(STEP_SECONDS)
+        CLOCK.sleep(STEP_SECONDS)
         drawn.extend(texts)
         if len(drawn) == len(VALIDATION):
             drawn.clear()
@@ -241,7 +260,7 @@ def test_a_job_interrupted_on_d_val_keeps_the_solutions_it_has(
     assert [event["event"] for event in events] == ["started", "validated"]
     assert len(drawn) == 1
     assert without_times(resumed.history) == without_times(whole.history)
-    assert resumed.history[0].validation_seconds > 3 * STEP_SECONDS
+    assert resumed.history[0].validation_seconds == 3 * STEP_SECONDS
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
@@ -254,7 +273,7 @@ def test_the_state_is_saved_by_time_and_not_after_each_step(start: Path, tmp_pat
     job = write_job(tmp_path, start, improve=improve, training=training)
     with pytest.raises(KeyboardInterrupt):
         run(job, progress=InterruptedAt(None, 4))
-    # The second step ended 0.3 s after the start, the third 0.6 s.
+    # The second step ended one step after the start, the third two.
     run(job, progress=ProgressWriter(tmp_path / "progress.jsonl"))
     first = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[0])
     assert first["resumed"] == "epoch 1, step 4 of 7"
