@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from expectations.check_result import describe
-from jobs.show.console import cell, console, heading, seconds, table, with_interval
+from jobs.show.console import cell, console, heading, seconds, table, table_in_blocks, with_interval
 from pipelines.errors import LakeError
 from pipelines.lake.stored_run import stored_config
 from pipelines.runs.steps import Step, steps_of
@@ -169,8 +169,7 @@ def _show_evaluations(out: Console, reader: LakeReader, run: str) -> None:
     for row in found:
         by_metric.setdefault((row["suite"], row["metric"]), {})[row["iteration"]] = row
     rows = [
-        {"suite": suite, "metric": metric}
-        | {str(i): with_interval(values.get(i)) for i in iterations}
+        {"metric": f"{suite} {metric}"} | {str(i): with_interval(values.get(i)) for i in iterations}
         for (suite, metric), values in by_metric.items()
     ]
-    table(out, rows)
+    table_in_blocks(out, rows)
