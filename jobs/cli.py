@@ -354,6 +354,27 @@ def compare(
     show_comparison(compare_runs(_reader(lake, storage), runs))
 
 
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="One or several runs.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("restem-report"),
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Write a report as HTML pages that open from disk.
+
+    Results, plots, stages, data checks, settings and samples to browse; several runs are compared
+    with the first.
+    """
+    from jobs.show.pages.report import write_report_pages
+
+    typer.echo(write_report_pages(_reader(lake, storage), runs, output, samples, seed))
+
+
 grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")
 app.add_typer(grade, name="grade", no_args_is_help=True)
 

@@ -51,7 +51,7 @@ def run(config: RunConfig, typed: Sequence[str] = ()) -> None:
                 rest_em(opened.lake, stages, config.num_iterations)
             made = opened.finish(typed)
         else:
-            made = report(opened.reader, opened.config, timed_stages(config), typed)
+            made = opened.report(typed)
     show_report(made)
 
 
@@ -135,10 +135,15 @@ class _OpenRun:
                     session.result()
             yield
 
+    def report(self, typed: Sequence[str]) -> RunReport:
+        """The run's report; its plot is written to the run's folder."""
+        plot = self.config.folder / "accuracy.png"
+        return report(self.reader, self.config, timed_stages(self.config), typed, plot)
+
     def finish(self, typed: Sequence[str]) -> RunReport:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         self.gate.write_data_docs()
-        made = report(self.reader, self.config, timed_stages(self.config), typed)
+        made = self.report(typed)
         self.follower.finish(self.reader)
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made

@@ -9,6 +9,7 @@ from expectations.check_result import describe
 from jobs.show.console import cell, console, heading, seconds, table, table_in_blocks, with_interval
 from pipelines.errors import LakeError
 from pipelines.lake.stored_run import stored_config
+from pipelines.results.overview import sealed_stages
 from pipelines.runs.steps import Step, steps_of
 from pipelines.stage import StreamStage
 from schemas.checks import CRITICAL
@@ -35,7 +36,7 @@ def show_runs(reader: LakeReader) -> None:
 def show_run(reader: LakeReader, run: str) -> None:
     """Print a run's sealed stages, the missing ones, its failed checks and its evaluations."""
     out = console()
-    sealed = _sealed(reader, run)
+    sealed = sealed_stages(reader, run)
     steps = _steps(reader, run)
     out.print(f"run {run}", style="bold")
     _show_sealed(out, sealed)
@@ -45,7 +46,7 @@ def show_run(reader: LakeReader, run: str) -> None:
 
 
 def _run_line(reader: LakeReader, run: Row) -> Row:
-    sealed = _sealed(reader, run["run_id"])
+    sealed = sealed_stages(reader, run["run_id"])
     steps = _steps(reader, run["run_id"])
     best = reader.rows(
         "SELECT * FROM latest_evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy'",
@@ -81,16 +82,6 @@ def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
         (stage["iteration"], stage["stage"]): set(json.loads(stage["covers"])) for stage in sealed
     }
     return [s for s in steps if s.key not in covered or not set(s.stage.covers) <= covered[s.key]]
-
-
-def _sealed(reader: LakeReader, run: str) -> list[Row]:
-    """The last attempt at each stage of the loop, in the order in which they were sealed."""
-    return reader.rows(
-        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY iteration, stage "
-        "ORDER BY attempt DESC) AS nth FROM stages) WHERE nth = 1 "
-        "ORDER BY committed_at, iteration",
-        run,
-    )
 
 
 def _show_sealed(out: Console, stages: list[dict[str, Any]]) -> None:

@@ -55,14 +55,16 @@ def report(
     config: RunConfig,
     timed_stages: Sequence[str],
     typed: Sequence[str] = (),
+    plot: Path | None = None,
 ) -> RunReport:
-    """The report of a run, from its tables; its plot is written to the run's folder.
+    """The report of a run, from its tables.
 
     Args:
         reader: the lake.
         config: the run.
         timed_stages: stages whose seconds are shown, in the loop's order.
         typed: the arguments that `restem run` was given.
+        plot: where its plot is written; None: nowhere.
     """
     run = config.name
     evaluations = reader.rows("SELECT * FROM evaluations ORDER BY iteration, suite, metric", run)
@@ -78,14 +80,13 @@ def report(
     tokens = {row["iteration"]: float(row["tokens"]) for row in reader.rows(drawn, run)}
     sample = reader.rows("SELECT min(sample_id) AS id FROM training_set", run)[0]["id"]
     mlflow_run = reader.rows("SELECT max(mlflow_run_id) AS id FROM runs", run)[0]["id"]
-    plot = config.folder / "accuracy.png"
     return RunReport(
         run,
         policies=policy_rows(evaluations, selections),
         suites=suite_rows(evaluations),
         seconds=seconds_rows(latest.values(), timed_stages, tokens),
         gain=_gain(reader, config, evaluations),
-        plot=plot_accuracy(evaluations, plot, run) if evaluations else None,
+        plot=plot_accuracy(evaluations, plot, run) if evaluations and plot else None,
         commands=next_commands(config, sample, mlflow_run, typed),
     )
 

@@ -149,7 +149,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     for table, rows in tables.items():
         arrow = factories.arrow(table, *({**row, "run_id": "demo"} for row in rows))
         write_deltalake(f"{run.lake.uri}/{table.name}", arrow)
-    return report(LakeReader(Location.of(run.lake)), run, TIMED_STAGES)
+    plot = run.folder / "accuracy.png"
+    return report(LakeReader(Location.of(run.lake)), run, TIMED_STAGES, plot=plot)
 
 
 def values(rows: list[dict[str, str | None]]) -> list[list[str | None]]:
