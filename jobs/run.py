@@ -11,7 +11,8 @@ from jobs.machine.places import naming_full_disks, require_writable
 from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
-from jobs.show.report import discard_report, has_report, show_report, write_report
+from jobs.show.pages.report import write_report_pages
+from jobs.show.report import discard_report, has_report, in_markdown, show_report, write_report
 from pipelines.config import RunConfig
 from pipelines.errors import HeldByAnother, first_line
 from pipelines.lake.lake import Lake, open_lake
@@ -144,7 +145,8 @@ class _OpenRun:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         self.gate.write_data_docs()
         made = self.report(typed)
-        self.follower.finish(self.reader)
+        pages = write_report_pages(self.reader, [self.config.name], self.config.folder / "report")
+        self.follower.finish(self.reader, pages.parent, in_markdown(made))
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made
 

@@ -24,6 +24,7 @@ from jobs.show.explain import NOT_KEPT
 from jobs.show.pages.plots import plots
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, MachineError
+from pipelines.lake.seal import Seal
 from pipelines.lake.stored_run import stored_config
 from pipelines.results.commands import lake_arguments, restem_command
 from pipelines.results.compare import Comparison, compare
@@ -201,13 +202,11 @@ def _run(found: RunOverview, config: RunConfig) -> Mapping[str, Any]:
 
 
 def _stage(row: Row) -> Row:
-    inputs = json.loads(row["inputs"])
-    read = inputs.items() if isinstance(inputs, dict) else []
     return {
         "stage": row["stage"],
         "iteration": row["iteration"],
         "table": f"{row['table_name']} version {row['version']}",
-        "read": ", ".join(f"{name} {version}" for name, version in read),
+        "read": ", ".join(f"{i['table']} {i['version']}" for i in Seal.from_row(row).inputs),
         "rows": f"{row['rows']:,}",
         "time": seconds(row["seconds"]),
         "attempt": row["attempt"],

@@ -11,7 +11,7 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.show.console import console
-from jobs.show.report import print_report
+from jobs.show.report import in_markdown, markdown_table, print_report
 from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
@@ -263,3 +263,17 @@ def test_the_tables_fit_80_columns_with_k_to_64_suites_and_verifiers(made: RunRe
         assert "test maj@64 75.6 [70.6, 80.6] 85.6 [80.6, 90.6]" in rows
         assert "bbh/a_rather_long_task_name_2" in text
     assert "\x1b" not in printed(wide, 10_000)
+
+
+def test_the_results_are_a_table_in_markdown(made: RunReport) -> None:
+    text = in_markdown(made)
+    assert text.startswith("Greedy test accuracy, last policy minus base")
+    lines = text.splitlines()
+    start = lines.index("| metric | 0 | 1 | 2 |")
+    assert lines[start + 1] == "| --- | ---: | ---: | ---: |"
+    assert "| test pass@8 | 30.0 [26.0, 35.0] | 41.0 [37.0, 46.0] | 52.0 [48.0, 57.0] |" in lines
+
+
+def test_a_name_is_no_markup_in_markdown() -> None:
+    table = markdown_table([{"suite": "bbh/<img src=x>|*b*`c`"}])
+    assert table.splitlines()[-1] == "| bbh/&lt;img src=x&gt;\\|\\*b\\*\\`c\\` |"
