@@ -375,6 +375,47 @@ def report(
     typer.echo(write_report_pages(_reader(lake, storage), runs, output, samples, seed))
 
 
+class Files(StrEnum):
+    """How rows are written."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Whose policy; default: the last.")
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The policy with the best greedy accuracy on D_val.")
+    ] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="All samples with their verdicts, too.")
+    ] = False,
+    format: Annotated[Files, typer.Option(help="Of the rows' files.")] = Files.parquet,  # noqa: A002
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add it to MLflow's model registry.")
+    ] = None,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Take a policy out, as a Hugging Face folder with a model card, and its training set.
+
+    OUTPUT/policy loads with transformers and vLLM, OUTPUT/data with datasets.
+    """
+    if best and iteration is not None:
+        raise ConfigError("export: name --iteration or --best, not both")
+    from jobs.show.export import export_policy
+
+    export_policy(
+        _reader(lake, storage), run, output, iteration, format.value,
+        best=best, samples=samples, register=register,
+    )  # fmt: skip
+
+
 grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")
 app.add_typer(grade, name="grade", no_args_is_help=True)
 

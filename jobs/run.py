@@ -12,13 +12,14 @@ from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
 from jobs.show.pages.report import write_report_pages
-from jobs.show.report import discard_report, has_report, in_markdown, show_report, write_report
+from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
 from pipelines.errors import HeldByAnother, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.rest_em import rest_em
+from pipelines.results.markdown import in_markdown
 from pipelines.results.report import RunReport, report
 from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.run_listener import RunListener

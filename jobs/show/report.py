@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from rich.console import Console
 
-from jobs.show.console import cell, console, heading, table_in_blocks
+from jobs.show.console import console, heading, table_in_blocks
 from pipelines.config import RunConfig
 from pipelines.results.report import ReportRow, RunReport, describe_gain
 
@@ -56,27 +54,6 @@ def print_report(made: RunReport, out: Console) -> None:
     for command in made.commands:
         # Soft wrap: a command that is cut by the terminal's width cannot be copied.
         out.print(f"  {command}", soft_wrap=True)
-
-
-def in_markdown(made: RunReport) -> str:
-    """The results as Markdown: the gain, and the policies and suites by iteration."""
-    parts = [] if made.gain is None else [describe_gain(made.gain)]
-    parts += [markdown_table(rows) for rows in (made.policies, made.suites) if rows]
-    if made.policies:
-        parts.append("Iteration 0 is the base model. Accuracies in % with 95 % intervals.")
-    return "\n\n".join(parts)
-
-
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as a Markdown table, the columns but the first aligned right."""
-    lines = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)]]
-    lines += [[cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """A text in a cell of a Markdown table, where markup would be markup."""
-    return escape(text, quote=False).replace("|", "\\|").replace("*", "\\*").replace("`", "\\`")
 
 
 def _section(out: Console, title: str, rows: list[ReportRow]) -> None:

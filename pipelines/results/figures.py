@@ -6,11 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.results.grading.totals import DISAGREEMENT, SHARE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pipelines.lake.query_results import Row
 
+_SHARES = ("accuracy", "solved_share", "train_test_gap", SHARE, DISAGREEMENT)
 _PASS_COLORS = ("#d1731a", "#3a8f4d", "#8b5fb0")
 
 
@@ -51,6 +54,12 @@ def ranked_metrics(names: Collection[str]) -> list[str]:
     # maj@1 is pass@1.
     shown = [name for name in ranked if name != "maj_at_1"]
     return sorted(shown, key=lambda name: (name.startswith("maj"), int(name.rsplit("_", 1)[1])))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of problems or samples, and not a sum or a mean reward."""
+    name = metric.rpartition("/")[2]
+    return name.endswith(_SHARES) or name.startswith(("pass_at_", "maj_at_", "agreement_with_"))
 
 
 def _plot_curve(

@@ -180,14 +180,13 @@ def _attach(samples: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> None:
             key = (name, row.pop("iteration") - later, row.pop("sample_id"))
             by_key.setdefault(key, []).append(row)
     for sample in samples:
-        key = (sample["iteration"], sample["sample_id"])
-        sample["verdicts"] = by_key.get(("verdicts", *key), [])
-        sample["selected_on"] = _if_rescored(
-            by_key.get(("selected_on", *key), []), sample["verdicts"]
-        )
-        selected, weighted = by_key.get(("selection", *key)), by_key.get(("weight", *key))
-        sample["selection"] = selected[0] if selected else None
-        sample["weight"] = weighted[0]["weight"] if weighted else None
+        found = {
+            name: by_key.get((name, sample["iteration"], sample["sample_id"]), []) for name in rows
+        }
+        sample["verdicts"] = found["verdicts"]
+        sample["selected_on"] = _if_rescored(found["selected_on"], found["verdicts"])
+        sample["selection"] = next(iter(found["selection"]), None)
+        sample["weight"] = next((row["weight"] for row in found["weight"]), None)
 
 
 def _if_rescored(selected_on: list[Row], verdicts: Sequence[Row]) -> list[Row]:

@@ -375,6 +375,48 @@ class MLflowTracker:
             )
 
 
+def register_policy(
+    config: RunConfig, run_id: str, folder: Path, name: str, tags: Mapping[str, str]
+) -> str:
+    """Add a policy to the tracker's model registry; its version there.
+
+    Its files become an artifact of the run, which the version is linked to. Loaded with
+    `mlflow.artifacts.download_artifacts("models:/NAME/VERSION")`, as a folder of Hugging Face's.
+
+    Args:
+        config: the run.
+        run_id: its id in the tracker.
+        folder: the policy's folder; its README.md becomes the version's description.
+        name: name of the registered model, made if it is not there.
+        tags: of the version, such as the policy's id.
+
+    Raises:
+        MachineError: the tracker cannot be used, or does not have the run.
+    """
+    uri = config.mlflow.tracking_uri
+    shown = without_credentials(uri.rstrip("/"))
+    try:
+        client = _open_client(uri)
+        run = client.get_run(run_id)
+        place = f"policy/{tags['policy_id']}"
+        client.log_artifacts(run_id, str(folder), place)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name,
+            source=f"{run.info.artifact_uri}/{place}",
+            run_id=run_id,
+            tags={f"restem.{key}": value for key, value in tags.items()},
+            description=_cut_lines((folder / "README.md").read_text(encoding="utf-8")),
+        )
+    except _server_errors() as error:
+        raise MachineError(
+            f"--register: cannot use {shown}: {hide(_one_line(error), uri, shown)}; the folder is "
+            "written, so export again elsewhere, or without --register"
+        ) from None
+    return str(made.version)
+
+
 def _curve_point(epoch: Mapping[str, object]) -> tuple[int, Metrics]:
     """An epoch's number, and its other numbers by `improve/<name>`."""
     numbers = {name: value for name, value in epoch.items() if isinstance(value, int | float)}

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipelines.lake.query_results import Row
-from pipelines.results.figures import ranked_metrics
-from pipelines.results.grading.totals import DISAGREEMENT, SHARE
+from pipelines.results.figures import is_share, ranked_metrics
 from pipelines.results.overview import RunOverview
 from schemas.problems import TEST, TRAIN
 from schemas.rewards import CORRECT
 from schemas.selections import KEPT
 
-_SHARES = ("accuracy", "solved_share", "train_test_gap", SHARE, DISAGREEMENT)
 _FIRST = (TEST, "greedy_accuracy")
 
 
@@ -299,16 +297,11 @@ def _words(metric: str) -> str:
 
 
 def _factor(metric: str) -> float:
-    return 100 if _is_share(metric) else 1
+    return 100 if is_share(metric) else 1
 
 
 def _unit(metric: str) -> str:
-    return "%" if _is_share(metric) else _words(metric)
-
-
-def _is_share(metric: str) -> bool:
-    name = metric.rpartition("/")[2]
-    return name.endswith(_SHARES) or name.startswith(("pass_at_", "maj_at_", "agreement_with_"))
+    return "%" if is_share(metric) else _words(metric)
 
 
 def _test_first(suite: str) -> tuple[bool, str]:

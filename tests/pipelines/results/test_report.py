@@ -11,10 +11,11 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.show.console import console
-from jobs.show.report import in_markdown, markdown_table, print_report
+from jobs.show.report import print_report
 from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
+from pipelines.results.markdown import code_block, in_markdown, markdown_table
 from pipelines.results.paired import paired_gain
 from pipelines.results.report import (
     RunReport,
@@ -275,5 +276,6 @@ def test_the_results_are_a_table_in_markdown(made: RunReport) -> None:
 
 
 def test_a_name_is_no_markup_in_markdown() -> None:
-    table = markdown_table([{"suite": "bbh/<img src=x>|*b*`c`"}])
-    assert table.splitlines()[-1] == "| bbh/&lt;img src=x&gt;\\|\\*b\\*\\`c\\` |"
+    table = markdown_table([{"suite": "bbh/<img src=x>|*b*`c`[d](e)\n", "0": None}])
+    assert table.splitlines()[-1] == ("| bbh/&lt;img src=x&gt;\\|\\*b\\*\\`c\\`[d]\\(e) | - |")
+    assert code_block("a ``` b") == "````\na ``` b\n````"
