@@ -375,6 +375,32 @@ def report(
     typer.echo(write_report_pages(_reader(lake, storage), runs, output, samples, seed))
 
 
+@app.command()
+def browse(
+    runs: Annotated[list[str] | None, typer.Argument(help="Default: the newest run.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Serve the report's pages over the live lake, to this machine alone.
+
+    Reload a page to see what a run has made since. Nothing can be changed through it.
+    """
+    from jobs.show.pages.serve import LivePages, serve
+
+    reader = _reader(lake, storage)
+    there = reader.runs()
+    for name in runs or ():
+        reader.require_run(name)
+    if not there:
+        raise ConfigError("browse: the lake has no run yet; start one with: restem run CONFIG")
+    serve(LivePages(reader, runs or there[-1:], samples, seed), port)
+
+
 class Files(StrEnum):
     """How rows are written."""
 

@@ -45,6 +45,20 @@ def show_run(reader: LakeReader, run: str) -> None:
     _show_evaluations(out, reader, run)
 
 
+def describe_progress(reader: LakeReader, run: str) -> str:
+    """How far a run is, in a line."""
+    sealed = sealed_stages(reader, run)
+    steps = _steps(reader, run)
+    if steps is None:
+        return f"{len(sealed)} stages sealed; another version of restem made the run"
+    missing = _missing(steps, sealed)
+    done = f"{len(steps) - len(missing)} of {len(steps)} stages sealed"
+    if not missing:
+        return f"Complete: {done}"
+    following = f"{missing[0].stage.name}, iteration {missing[0].iteration}"
+    return f"{done}; next: {following}{_committed_so_far(reader, run, missing[0])}"
+
+
 def _run_line(reader: LakeReader, run: Row) -> Row:
     sealed = sealed_stages(reader, run["run_id"])
     steps = _steps(reader, run["run_id"])

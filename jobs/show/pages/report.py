@@ -22,6 +22,7 @@ from jobs.show.compare import cost_text
 from jobs.show.console import cell, seconds, with_interval
 from jobs.show.explain import NOT_KEPT
 from jobs.show.pages.plots import plots
+from jobs.show.status import describe_progress
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, MachineError
 from pipelines.lake.seal import Seal
@@ -85,6 +86,17 @@ def write_report_pages(
         LakeError: the lake has no such run, or one is named twice.
         ConfigError: the folder holds something else.
     """
+    pages = report_pages(reader, runs, num_samples, seed)
+    _clear(folder)
+    for name, html in pages.items():
+        _write(folder / name, html)
+    return folder / INDEX
+
+
+def report_pages(
+    reader: LakeReader, runs: Sequence[str], num_samples: int, seed: int
+) -> dict[str, str]:
+    """The pages by file name, see `write_report_pages`."""
     comparison = compare(reader, list(runs)) if len(runs) > 1 else None
     configs = [stored_config(reader, run) for run in runs]
     found = [overview(reader, config, timed_stages(config)) for config in configs]
@@ -95,21 +107,21 @@ def write_report_pages(
         name: text for name, text in _SECTIONS.items() if name != "comparison" or comparison
     }
     index = _render(
-        "index.html",
+        INDEX,
         {"plots": [asdict(plot) for plot in drawn]},
         [_plotly(), _text("report.js")],
         title=f"Report on {', '.join(runs)}",
         sections=sections.items(),
         sample_pages=pages,
-        runs=[_run(one, config) for one, config in zip(found, configs, strict=True)],
+        runs=[_run(reader, one, config) for one, config in zip(found, configs, strict=True)],
         comparison=None if comparison is None else _comparison(comparison),
         plots=drawn,
         settings=_settings(found),
     )
-    _clear(folder)
-    for one, page in zip(chosen, pages, strict=True):
-        _write(folder / page.file, _samples(reader, one, page, pages))
-    return _write(folder / INDEX, index)
+    made = {
+        page.file: _samples(reader, c, page, pages) for c, page in zip(chosen, pages, strict=True)
+    }
+    return {**made, INDEX: index}
 
 
 def _clear(folder: Path) -> None:
@@ -180,18 +192,17 @@ def _commands_for_the_rest(reader: LakeReader, chosen: SampleSelection) -> list[
     ]
 
 
-def _run(found: RunOverview, config: RunConfig) -> Mapping[str, Any]:
+def _run(reader: LakeReader, found: RunOverview, config: RunConfig) -> Mapping[str, Any]:
     """What the page's template shows of a run."""
     gain = found.report.gain
     failed = [row for row in found.checks if not row["passed"]]
     passed = [row for row in found.checks if row["passed"]]
-    last = max((row["iteration"] for row in found.policies), default=0)
     created = f"{found.about['created_at']:%Y-%m-%d %H:%M} UTC"
     return {
         "name": found.name,
         "report": found.report,
         "gain": None if gain is None else describe_gain(gain),
-        "state": f"Policies so far: {last} of {config.num_iterations} iterations.",
+        "state": f"{describe_progress(reader, found.name)}.",
         "origin": f"Base model {config.model.base_model}; started {created} by "
         f"restem {found.about['code_version']}; seed {config.seed}.",
         "stages": [_stage(row) for row in found.stages],

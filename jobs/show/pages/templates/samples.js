@@ -87,7 +87,7 @@ function restore() {
 function remember() {
   const chosen = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   if (chosen.get("view") === "list") ["view", "left", "right", "solved"].forEach((name) => chosen.delete(name));
-  else chosen.delete("iteration");
+  else ["iteration", "order"].forEach((name) => chosen.delete(name));
   const hash = chosen.toString();
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
@@ -96,7 +96,7 @@ function matching() {
   const field = form.elements;
   const words = field.q.value.toLowerCase();
   const iteration = field.view.value === "list" ? field.iteration.value : "";
-  return samples.filter((sample) =>
+  const found = samples.filter((sample) =>
     (!field.purpose.value || sample.purpose === field.purpose.value) &&
     (!field.problem.value || sample.problem_id.startsWith(field.problem.value)) &&
     (!iteration || String(sample.iteration) === iteration) &&
@@ -104,6 +104,8 @@ function matching() {
     (!field.verdict.value || verdictOf(sample) === field.verdict.value) &&
     (!field.kept.value || trainingOf(sample) === field.kept.value) &&
     (!words || haystack(sample).includes(words)));
+  if (field.order.value) found.sort((a, b) => a.created_at < b.created_at ? 1 : a.created_at > b.created_at ? -1 : 0);
+  return found;
 }
 
 function pairs(found) {
