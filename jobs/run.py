@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.machine.places import naming_full_disks, require_writable
 from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
-from jobs.show.pages.report import write_report_pages
+from jobs.show.pages.report import INDEX, write_report_pages
 from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.config import RunConfig
 from pipelines.errors import HeldByAnother, first_line
@@ -139,8 +139,10 @@ class _OpenRun:
 
     def report(self, typed: Sequence[str]) -> RunReport:
         """The run's report; its plot is written to the run's folder."""
-        plot = self.config.folder / "accuracy.png"
-        return report(self.reader, self.config, timed_stages(self.config), typed, plot)
+        folder = self.config.folder
+        plot, pages = folder / "accuracy.png", folder / "report" / INDEX
+        made = report(self.reader, self.config, timed_stages(self.config), typed, plot)
+        return replace(made, pages=pages)
 
     def finish(self, typed: Sequence[str]) -> RunReport:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""

@@ -39,7 +39,7 @@ def discard_report(config: RunConfig) -> None:
 
 
 def print_report(made: RunReport, out: Console) -> None:
-    """Print the tables, the gain, the plot's path and the commands."""
+    """Print the tables, the gain, the plot's and pages' paths and the commands."""
     _section(out, f"{made.name}: policies by iteration (0 is the base model)", made.policies)
     _section(out, "Transfer suites by iteration", made.suites)
     if made.policies:
@@ -50,6 +50,8 @@ def print_report(made: RunReport, out: Console) -> None:
         out.print(describe_gain(made.gain), soft_wrap=True)
     if made.plot is not None:
         out.print(f"Picture: {made.plot}", soft_wrap=True)
+    if made.pages is not None:
+        out.print(f"Pages: {made.pages}", soft_wrap=True)
     heading(out, "Next:")
     for command in made.commands:
         # Soft wrap: a command that is cut by the terminal's width cannot be copied.

@@ -48,6 +48,8 @@ class RunReport:
     """Greedy test accuracy, last policy minus base, over the same problems."""
     plot: Path | None
     commands: list[str]
+    pages: Path | None = None
+    """First page of the HTML report, if it was written."""
 
 
 def report(
