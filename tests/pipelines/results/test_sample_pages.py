@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from deltalake import write_deltalake
 
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.results.sample_pages import MAX_PER_PROMPT, SampleSelection, select_for_pages
-from tests.lake_fixture import FEW_SHOT, Rows, write_lake
+from schemas import REWARDS
+from tests import factories
+from tests.lake_fixture import FEW_SHOT, Rows, run_rows, write_lake
 
 
 def draw_more(rows: Rows) -> None:
@@ -76,6 +80,33 @@ def test_a_sample_has_its_verdict_its_selection_and_its_prompt(tmp_path: Path) -
     assert prompt.rest == "Question: What is 1 + 1?\nAnswer:"
     assert [policy["iteration"] for policy in chosen.policies] == [0, 1, 2]
     assert {stage["stage"] for stage in chosen.stages} >= {"ingest", "generate", "improve"}
+
+
+def test_a_rescored_sample_has_the_verdict_that_its_selection_read(tmp_path: Path) -> None:
+    def score_again(rows: Rows) -> None:
+        """The seals of a run that was rescored after its first selection."""
+        for stage in rows["stages"]:
+            if (stage["stage"], stage["iteration"]) == ("select", 1):
+                read = {"table": "rewards", "iteration": 0, "version": 1}
+                stage["inputs"] = json.dumps([read])
+            if (stage["stage"], stage["iteration"]) == ("score", 0):
+                again = {**stage, "attempt": 2, "version": 2}
+        rows["stages"].append(again)
+
+    lake = write_lake(tmp_path, score_again)
+    rewards = [r for r in run_rows("first")["rewards"] if r["iteration"] == 0]
+    write_deltalake(
+        lake / "rewards",
+        factories.arrow(REWARDS, *({**r, "verifier_version": "2"} for r in rewards)),
+        mode="overwrite",
+        predicate="run_id = 'first' AND iteration = 0",
+    )
+    chosen = select_for_pages(LakeReader(Location(str(lake))), "first", 1000, seed=0)
+    samples = {sample["sample_id"]: sample for sample in chosen.samples}
+    old, newer = samples["first-0-sample-1-0"], samples["first-1-sample-1-0"]
+    assert [verdict["verifier_version"] for verdict in old["verdicts"]] == ["2"]
+    assert [verdict["verifier_version"] for verdict in old["selected_on"]] == ["1"]
+    assert newer["selected_on"] == []
 
 
 def test_a_run_without_samples_has_none(tmp_path: Path) -> None:
