@@ -12,17 +12,22 @@ from pipelines.results.report import RunReport, describe_gain
 def in_markdown(made: RunReport) -> str:
     """The results: the gain, and the policies and suites by iteration."""
     parts = [] if made.gain is None else [describe_gain(made.gain)]
-    parts += [markdown_table(rows) for rows in (made.policies, made.suites) if rows]
+    parts += [markdown_table(rows, numbers=True) for rows in (made.policies, made.suites) if rows]
     if made.policies:
         parts.append("Iteration 0 is the base model. Accuracies in % with 95 % intervals.")
     return "\n\n".join(parts)
 
 
-def markdown_table(rows: Sequence[Mapping[str, str | None]]) -> str:
-    """Rows as a table, the columns but the first aligned right."""
+def markdown_table(rows: Sequence[Mapping[str, str | None]], *, numbers: bool = False) -> str:
+    """Rows as a table.
+
+    Args:
+        rows: column -> text, all with the same columns.
+        numbers: align the columns but the first to the right.
+    """
     lines = [list(rows[0]), *([value or "-" for value in row.values()] for row in rows)]
     texts = [f"| {' | '.join(map(_escaped, line))} |" for line in lines]
-    rule = " | ".join(["---", *["---:"] * (len(rows[0]) - 1)])
+    rule = " | ".join(["---", *["---:" if numbers else "---"] * (len(rows[0]) - 1)])
     return "\n".join([texts[0], f"| {rule} |", *texts[1:]])
 
 

@@ -25,14 +25,14 @@ PAPER = (
 _SETTINGS = ("sampling", "reward", "curate", "improve", "training")
 """Sections of the settings that say how the policy was made."""
 _VERDICT_COLUMNS = {
-    "verdict": "the verifier's verdict; `correct`, or why not",
+    "verdict": "the verifier's verdict: correct, or why not",
     "extracted": "the answer that the verifier found in the solution",
     "weight": "the row's factor in the loss",
     "selection_rank": "the sample's place in its problem's seeded order",
     "sampled_from": "the policy that drew the solution",
     "trained_policy_id": "the policy that was trained on the row",
     "kept": "whether the sample is in the training set; null: it was drawn for an evaluation",
-    "selection_reason": "`kept`, or the first rule against the sample",
+    "selection_reason": "kept, or the first rule against the sample",
     "stop_string": "the solution's end, which is not part of it; null: the end-of-text token",
 }
 
@@ -74,10 +74,13 @@ def model_card(made: Exported) -> str:
         f"A language model trained on its own verified solutions by ReST-EM, {PAPER}, with restem.",
         markdown_table(
             [
-                {"": "base model", "value": config.model.base_model},
-                {"": "iteration", "value": f"{made.policy.iteration} ({made.policy.why})"},
-                {"": "policy (hash of the weights)", "value": row["policy_id"]},
-                {"": "run", "value": f"{config.name}, restem {made.found.about['code_version']}"},
+                {"policy": "base model", "value": config.model.base_model},
+                {"policy": "iteration", "value": f"{made.policy.iteration} ({made.policy.why})"},
+                {"policy": "hash of the weights", "value": row["policy_id"]},
+                {
+                    "policy": "run",
+                    "value": f"{config.name}, restem {made.found.about['code_version']}",
+                },
             ]
         ),
         origin,
