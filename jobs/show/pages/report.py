@@ -11,7 +11,7 @@ import base64
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 INDEX = "index.html"
 _GENERATOR = "restem report"
+_PARTIAL = ".html-partial"
 _HEAD = 2000
 """Number of characters among which a page names its generator."""
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -84,10 +85,10 @@ def write_report_pages(
 
     Raises:
         LakeError: the lake has no such run, or one is named twice.
-        ConfigError: the folder holds something else.
+        ConfigError: another file of the folder has the name of a page.
     """
     pages = report_pages(reader, runs, num_samples, seed)
-    _clear(folder)
+    _clear(folder, pages)
     for name, html in pages.items():
         _write(folder / name, html)
     return folder / INDEX
@@ -124,15 +125,19 @@ def report_pages(
     return {**made, INDEX: index}
 
 
-def _clear(folder: Path) -> None:
-    """Make the folder, and remove an earlier report from it."""
+def _clear(folder: Path, names: Collection[str]) -> None:
+    """Make the folder, and remove an earlier report from it; other files are left alone.
+
+    Raises:
+        ConfigError: a file has one of the names, and is no page of a report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = sorted(folder.iterdir())
-    for path in earlier:
-        if not _is_page(path):
+    earlier = [path for path in folder.iterdir() if _is_page(path)]
+    for name in names:
+        if (folder / name).exists() and folder / name not in earlier:
             raise ConfigError(
-                f"--output must be a new folder or one with an earlier report, got {str(folder)!r} "
-                f"with {path.name!r}; name another"
+                f"--output must be a folder for the report, got {str(folder)!r}, whose {name!r} is "
+                "none of a report; name another"
             )
     for path in earlier:
         path.unlink()
@@ -140,7 +145,7 @@ def _clear(folder: Path) -> None:
 
 def _is_page(path: Path) -> bool:
     """Whether a file was written by this module."""
-    if path.suffix != ".html" or not path.is_file():
+    if not path.name.endswith((".html", _PARTIAL)) or not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as file:
         return f'name="generator" content="{_GENERATOR}"' in file.read(_HEAD)
@@ -361,7 +366,7 @@ def _plotly() -> str:
 
 
 def _write(path: Path, html: str) -> Path:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(_PARTIAL)
     partial.write_text(html, encoding="utf-8")
     partial.replace(path)
     return path

@@ -189,18 +189,22 @@ def test_a_selection_is_stated_with_the_ways_to_see_the_rest(hostile: Path, tmp_
 def test_a_report_is_written_anew_and_other_files_are_left_alone(
     hostile: Path, tmp_path: Path
 ) -> None:
-    assert report(hostile, tmp_path / "pages", "first", "second").exit_code == 0
-    assert report(hostile, tmp_path / "pages", "second").exit_code == 0
-    assert {path.name for path in (tmp_path / "pages").iterdir()} == {
+    pages = tmp_path / "pages"
+    assert report(hostile, pages, "first", "second").exit_code == 0
+    (pages / "mine.html").write_text("mine", encoding="utf-8")
+    (pages / "samples-first.html").rename(pages / "samples-first.html-partial")  # by a kill
+    assert report(hostile, pages, "second").exit_code == 0
+    assert {path.name for path in pages.iterdir()} == {
         "index.html",
         "samples-second.html",
+        "mine.html",
     }
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("mine", encoding="utf-8")
     refused = report(hostile, tmp_path / "site", "first")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("restem: --output must be a new folder")
-    assert (tmp_path / "site" / "index.html").read_text(encoding="utf-8") == "mine"
+    assert refused.stderr.startswith("restem: --output must be a folder for the report")
+    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "site").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
