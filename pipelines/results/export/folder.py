@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 POLICY = "policy"
 DATA = "data"
 CARD = "README.md"
-_NOT_COPIED = (".git", ".cache", "README.md")
+_NOT_COPIED = (".git", ".cache", "README.md", "files.json")
+"""Of a checkpoint's folder: what is not the model's, or is written anew."""
 
 
 def write_export(

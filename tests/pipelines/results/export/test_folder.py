@@ -12,8 +12,16 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from pipelines.tuning.checkpoint import policy_id_of
 from tests.lake_fixture import Rows, write_lake
 from tests.tiny_model import build_tiny_model
+
+
+def name_checkpoint(rows: Rows, checkpoint: Path) -> None:
+    """Make it the checkpoint of all policies."""
+    policy_id = policy_id_of(checkpoint) if checkpoint.exists() else "lost"
+    for policy in rows["policies"]:
+        policy["checkpoint_uri"], policy["policy_id"] = str(checkpoint), policy_id
 
 
 def write_lake_with(checkpoint: Path, folder: Path) -> Path:
@@ -21,8 +29,7 @@ def write_lake_with(checkpoint: Path, folder: Path) -> Path:
 
     def change(rows: Rows) -> None:
         run = rows["runs"][0]["run_id"]
-        for policy in rows["policies"]:
-            policy["checkpoint_uri"] = str(checkpoint)
+        name_checkpoint(rows, checkpoint)
         rows["runs"][0]["mlflow_run_id"] = None if run == "second" else "not-there"
         if run == "second":
             return
@@ -64,7 +71,7 @@ def test_the_last_policy_is_taken_with_its_card_and_training_set(
 ) -> None:
     result = export(lake, tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "policy first-policy-2, iteration 2 (the last)" in result.output
+    assert ", iteration 2 (the last)" in result.output
     policy = tmp_path / "out" / "policy"
     assert {path.name for path in policy.iterdir()} == {
         *("model.safetensors", "config.json", "README.md", "restem.json"),
@@ -96,8 +103,9 @@ def test_the_model_card_says_how_it_was_made_and_how_well_it_does(
         "Question: What is",
     ):
         assert part in text, part
-    told = json.loads((tmp_path / "out" / "policy" / "restem.json").read_text(encoding="utf-8"))
-    assert (told["policy_id"], told["iteration"]) == ("first-policy-2", 2)
+    policy = tmp_path / "out" / "policy"
+    told = json.loads((policy / "restem.json").read_text(encoding="utf-8"))
+    assert (told["policy_id"], told["iteration"]) == (policy_id_of(policy), 2)
     assert told["settings"]["curate"]["cutoff"] == 10
 
 
@@ -132,7 +140,7 @@ def test_the_best_policy_on_d_val_is_the_earlier_of_two_that_are_equal(
     lake: Path, tmp_path: Path
 ) -> None:
     result = export(lake, tmp_path / "out", "--best")
-    assert "policy first-policy-1, iteration 1 (the best on D_val: 30.0 % of 40" in result.output
+    assert ", iteration 1 (the best on D_val: 30.0 % of 40" in result.output
 
 
 def test_the_base_model_has_no_training_set(lake: Path, tmp_path: Path) -> None:
@@ -172,7 +180,7 @@ def test_a_folder_that_exists_and_a_checkpoint_that_does_not_are_refused(
     assert "must be a new folder" in export(lake, tmp_path).stderr
     gone = write_lake_with(tmp_path / "nowhere", tmp_path / "other")
     refused = export(gone, tmp_path / "out")
-    assert "policy first-policy-2: no checkpoint at" in refused.stderr
+    assert "policy lost: no checkpoint" in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -197,8 +205,7 @@ def test_what_was_taken_loads_with_transformers_and_datasets_and_is_registered(
 
     def change(rows: Rows) -> None:
         rows["runs"][0]["mlflow_run_id"] = logged.info.run_id
-        for policy in rows["policies"]:
-            policy["checkpoint_uri"] = str(checkpoint)
+        name_checkpoint(rows, checkpoint)
 
     lake = write_lake(tmp_path / "lake", change)
     result = export(lake, tmp_path / "out", "--samples", "--register", "sums")
@@ -216,7 +223,7 @@ def test_what_was_taken_loads_with_transformers_and_datasets_and_is_registered(
 
     version = client.get_model_version("sums", "1")
     assert version.run_id == logged.info.run_id
-    assert version.tags["restem.policy_id"] == "first-policy-2"
+    assert version.tags["restem.policy_id"] == policy_id_of(policy)
     assert "# first, iteration 2" in version.description
     mlflow.set_tracking_uri(uri)
     there = Path(mlflow.artifacts.download_artifacts("models:/sums/1"))
