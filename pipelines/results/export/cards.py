@@ -173,9 +173,8 @@ def _training(made: Exported) -> str:
     reward = row["validation_reward"]
     on_validation = "" if reward is None else f", D_val reward {reward:.3f}"
     return (
-        f"Fine-tuned from policy {row['started_from']} on {made.num_training_rows:,} of the previous "
-        f"policy's own solutions (training_set version {row['training_set_version']}); epoch "
-        f"{row['epoch']} of {row['num_epochs']} was kept{on_validation}."
+        f"Fine-tuned from policy {row['started_from']} on {made.num_training_rows:,} solutions "
+        f"(training_set version {row['training_set_version']}); epoch {row['epoch']} of {row['num_epochs']} was kept{on_validation}."
     )
 
 

@@ -95,7 +95,7 @@ def test_the_model_card_says_how_it_was_made_and_how_well_it_does(
     assert found == {"test": 0.75, "train": 0.75, "validation": 0.3}
     for part in (
         "embedded:smollm2-135m-instruct",
-        "Fine-tuned from policy base on 4 of the previous",
+        "Fine-tuned from policy base on 4 solutions (training_set version 0)",
         "| test greedy | 25.0 [15.0, 35.0] | 50.0 [40.0, 60.0] | 75.0 [65.0, 85.0] |",
         "| problems | jsonl | problems.jsonl |",
         "| training_set, iteration 2 | 0 | 8 |",
