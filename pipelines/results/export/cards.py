@@ -202,7 +202,7 @@ def _model_metadata(made: Exported) -> dict[str, Any]:
 
 
 def _data_config(name: str, form: FileFormat) -> dict[str, Any]:
-    split = "train" if name == TRAINING_SET else "all"
+    split = "train" if name == TRAINING_SET else "drawn"
     files = [{"split": split, "path": f"{name}/*.{form}"}]
     return {"config_name": name, "data_files": files}
 

@@ -85,13 +85,10 @@ def test_a_sample_has_its_verdict_its_selection_and_its_prompt(tmp_path: Path) -
 def test_a_rescored_sample_has_the_verdict_that_its_selection_read(tmp_path: Path) -> None:
     def score_again(rows: Rows) -> None:
         """The seals of a run that was rescored after its first selection."""
-        for stage in rows["stages"]:
-            if (stage["stage"], stage["iteration"]) == ("select", 1):
-                read = {"table": "rewards", "iteration": 0, "version": 1}
-                stage["inputs"] = json.dumps([read])
-            if (stage["stage"], stage["iteration"]) == ("score", 0):
-                again = {**stage, "attempt": 2, "version": 2}
-        rows["stages"].append(again)
+        stages = {(stage["stage"], stage["iteration"]): stage for stage in rows["stages"]}
+        read = {"table": "rewards", "iteration": 0, "version": 1}
+        stages["select", 1]["inputs"] = json.dumps([read])
+        rows["stages"].append({**stages["score", 0], "attempt": 2, "version": 2})
 
     lake = write_lake(tmp_path, score_again)
     rewards = [r for r in run_rows("first")["rewards"] if r["iteration"] == 0]

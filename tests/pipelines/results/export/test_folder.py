@@ -219,7 +219,7 @@ def test_what_was_taken_loads_with_transformers_and_datasets_and_is_registered(
     assert AutoTokenizer.from_pretrained(policy)("1 + 1").input_ids
     training = load_dataset(data, "training_set", split="train")
     assert training.num_rows == 4
-    assert load_dataset(data, "samples", split="all").num_rows == 60
+    assert load_dataset(data, "samples", split="drawn").num_rows == 60
 
     version = client.get_model_version("sums", "1")
     assert version.run_id == logged.info.run_id
