@@ -49,7 +49,10 @@ _NOTE_TAG = "mlflow.note.content"
 """A run's description, Markdown."""
 _KIND_TAG = "mlflow.experimentKind"
 _MODEL_TRAINING = "custom_model_development"
-"""Without this kind MLflow's pages take an experiment for one about prompts and traces."""
+"""Without this kind MLflow's pages take an experiment for one about prompts and traces.
+
+Those of 3.17 go by `workflowType` in the address, or what the browser remembers of it (docs/report.md).
+"""
 _INFERRED = "_inferred"
 """End of a kind that MLflow's pages have guessed."""
 _DATA_SETS = (PROBLEMS.name, TRAINING_SET.name)
