@@ -97,6 +97,14 @@ Storage = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="An object store's option, as delta-rs names it."),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(help="Use the settings of a method, a file in configs/methods/, such as star."),
+]
+NoReuse = Annotated[
+    bool,
+    typer.Option("--no-reuse", help="Draw and score anew what other runs of the lake have."),
+]
 OneRun = Annotated[str | None, typer.Option("--run", help="Rows of this run only.")]
 _HERE = "restem-data/lake"
 
@@ -120,13 +128,21 @@ def _restem(
 
 
 @app.command()
-def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+def run(
+    config: Config,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+    method: Method = None,
+    no_reuse: NoReuse = False,
+) -> None:
     """Run ReST-EM, or go on with a run that was stopped."""
-    settings = _load(config, name, set)  # before the engines, so that mistakes show at once
+    # Before the engines, so that mistakes show at once.
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run as run_loop
 
     changes = [word for item in set or () for word in ("--set", item)]
-    run_loop(settings, [str(config), *changes])
+    chosen = ["--method", method] if method else []
+    run_loop(settings, [str(config), *chosen, *changes, *(["--no-reuse"] if no_reuse else [])])
 
 
 class StageCommand(TyperCommand):
@@ -151,27 +167,30 @@ def stage(
     ] = 0,
     name: Name = None,
     set: Set = None,  # noqa: A002
+    method: Method = None,
+    no_reuse: NoReuse = False,
 ) -> None:
     """Run one or several stages of a run as a job of their own on a cluster.
 
     Their inputs must be sealed: `restem stage evaluate,select@1,curate@1 CONFIG`.
     """
-    settings = _load(config, name, set)
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run_stages
 
     run_stages(settings, stages, iteration)
 
 
 @app.command()
-def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+def plan(config: Config, name: Name = None, set: Set = None, method: Method = None) -> None:  # noqa: A002
     """Show what a run would do; nothing is run.
 
-    Stages with their rows, tokens, engine starts and commits. Refuses what a run would refuse: reads
-    the problems on this machine, their prompts' lengths, and tries the reward on some references.
+    Stages with their rows, tokens, engine starts and commits; the machines, and what engines and
+    workers would hold there. Refuses what a run would refuse: reads the problems on this machine,
+    their prompts' lengths, and tries the reward on some references.
     """
     from jobs.show.plan import show_plan
 
-    show_plan(_load(config, name, set))
+    show_plan(_load(config, name, set, method))
 
 
 @app.command()
@@ -182,6 +201,7 @@ def contamination(
     ] = 5,
     name: Name = None,
     set: Set = None,  # noqa: A002
+    method: Method = None,
 ) -> None:
     """Look for test problems among the training problems; nothing is run or written.
 
@@ -190,7 +210,7 @@ def contamination(
     """
     from jobs.show.contamination import show_contamination
 
-    show_contamination(_load(config, name, set), examples)
+    show_contamination(_load(config, name, set, method), examples)
 
 
 @app.command()
@@ -277,7 +297,7 @@ def rescore(
     Prints the verdicts that changed, and what would change in the training sets. Code that the lake
     names is run only if it is built in, in your --config, or with --trust.
     """
-    own = None if config is None else _load(config, None, None)
+    own = None if config is None else _load(config, None, None, None)
     reader = _reader(lake, storage)
     reader.require_run(run)  # before the engines, so that mistakes show at once
     from jobs.show.rescore import rescore as rescore_run
@@ -296,7 +316,7 @@ def vacuum(
         bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
     ] = False,
 ) -> None:
-    """Find the files that killed runs left behind, which no version of a table names.
+    """Find the files that killed runs left behind, and policies that no run has any more.
 
     Keeps whatever a version of a table names, and all files of runs that are being worked on.
     """
@@ -497,10 +517,16 @@ def doctor() -> None:
     raise typer.Exit(show_findings(diagnose()))
 
 
-def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfig:
+def _with_reuse(overrides: list[str] | None, no_reuse: bool) -> list[str]:
+    return [*(overrides or ()), *(["lake.reuse=false"] if no_reuse else [])]
+
+
+def _load(
+    path: Path, name: str | None, overrides: list[str] | None, method: str | None
+) -> RunConfig:
     from pipelines.config.load import load_config
 
-    return load_config(path, name, tuple(overrides or ()))
+    return load_config(path, name, tuple(overrides or ()), method)
 
 
 def _reader(uri: str, storage: list[str] | None) -> LakeReader:

@@ -185,6 +185,7 @@ def _draw(
             shared
             | {
                 "iteration": iteration + 1,
+                "drawn_in": iteration,
                 "sample_id": name,
                 "kept": kept,
                 "reason": reason,
@@ -202,6 +203,7 @@ def _training_set(rows: Rows, iteration: int) -> list[dict[str, Any]]:
             "iteration": iteration,
             "sample_id": row["sample_id"],
             "problem_id": row["problem_id"],
+            "drawn_in": row["drawn_in"],
             "policy_id": samples[row["sample_id"]]["policy_id"],
             "prompt": _text(int(row["problem_id"].split("-")[1])),
             "solution": samples[row["sample_id"]]["solution"],

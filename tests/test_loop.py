@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from tests.pipelines.results.test_commands import pasted
@@ -75,7 +76,8 @@ def test_every_policy_starts_from_the_base_model(project: tuple[Path, str]) -> N
     assert [row["started_from"] for row in policies] == [None, base, base]
     assert len({row["policy_id"] for row in policies}) == 3
     for row in policies[1:]:
-        assert (Path(row["checkpoint_uri"]) / "model.safetensors").exists()
+        assert row["checkpoint_uri"] == str(folder / "lake" / "_policies" / row["policy_id"])
+        assert policy_id_of(Path(row["checkpoint_uri"])) == row["policy_id"]
         assert len(json.loads(row["history"])) >= 1
 
 

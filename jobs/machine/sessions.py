@@ -280,22 +280,41 @@ def _init_ray(options: dict[str, Any]) -> None:
             ray.shutdown()
 
 
+def names_a_ray_cluster(config: RayConfig) -> bool:
+    """Whether Ray is a cluster that was there before the run, and is not started for it."""
+    return bool(config.address or os.environ.get("RAY_ADDRESS"))
+
+
+def ray_answers(config: RayConfig) -> bool:
+    """Whether the Ray cluster that is named can be reached from here.
+
+    Raises:
+        MachineError: it is an address of Ray Client.
+    """
+    address = _named_address(config)
+    return address == "auto" or _is_reachable(address or "", _RAY_PORT)
+
+
 def _ray_address(config: RayConfig) -> str | None:
     """The address of the cluster to connect to; None if Ray is to be started here.
 
     Raises:
         MachineError: nothing answers there, or it is an address of Ray Client.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if not address or address == "auto":
-        return address or None
-    if address.startswith("ray://"):
+    address = _named_address(config)
+    if address and address != "auto":
+        _require_reachable("ray.address", address, _RAY_PORT)
+    return address
+
+
+def _named_address(config: RayConfig) -> str | None:
+    address = config.address or os.environ.get("RAY_ADDRESS") or None
+    if address and address.startswith("ray://"):
         raise MachineError(
             f"ray.address: Ray Data cannot be driven through Ray Client, got {address!r}; run on a "
             "node of the cluster with its own address (head:6379, or auto), or submit the run with "
             "`ray job submit`"
         )
-    _require_reachable("ray.address", address, _RAY_PORT)
     return address
 
 
@@ -318,14 +337,22 @@ def _require_reachable(field: str, address: str, default_port: int) -> None:
     Raises:
         MachineError: nothing does.
     """
+    if not _is_reachable(address, default_port):
+        shown = without_credentials(address)
+        raise MachineError(
+            f"{field}: nothing answers at {shown!r}; start it, or correct the address"
+        )
+
+
+def _is_reachable(address: str, default_port: int) -> bool:
+    """Whether something listens at the address."""
     hosts = address.partition("://")[2] or address
     # Of several masters (`spark://a:7077,b:7077`), one is enough.
     for place in hosts.split(","):
         host, _, port = place.partition("/")[0].partition(";")[0].partition(":")
         try:
             with socket.create_connection((host, int(port or default_port)), timeout=5):
-                return
+                return True
         except (OSError, ValueError):
             continue
-    shown = without_credentials(address)
-    raise MachineError(f"{field}: nothing answers at {shown!r}; start it, or correct the address")
+    return False

@@ -48,6 +48,8 @@ def print_report(made: RunReport, out: Console) -> None:
     out.print()
     if made.gain is not None:
         out.print(describe_gain(made.gain), soft_wrap=True)
+    if made.killed is not None:
+        out.print(made.killed, soft_wrap=True)
     if made.plot is not None:
         out.print(f"Picture: {made.plot}", soft_wrap=True)
     if made.pages is not None:

@@ -10,6 +10,7 @@ from jobs.show.console import cell, console, heading, seconds, table, table_in_b
 from pipelines.errors import LakeError
 from pipelines.lake.stored_run import stored_config
 from pipelines.results.overview import sealed_stages
+from pipelines.results.report import killed_samples
 from pipelines.runs.steps import Step, steps_of
 from pipelines.stage import StreamStage
 from schemas.checks import CRITICAL
@@ -41,6 +42,9 @@ def show_run(reader: LakeReader, run: str) -> None:
     out.print(f"run {run}", style="bold")
     _show_sealed(out, sealed)
     _show_missing(out, reader, run, None if steps is None else _missing(steps, sealed))
+    killed = killed_samples(reader, run)
+    if killed is not None:
+        out.print(f"  {killed}", style="yellow")
     _show_checks(out, reader, run)
     _show_evaluations(out, reader, run)
 

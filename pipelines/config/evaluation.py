@@ -87,6 +87,8 @@ class EvaluationConfig(Section):
 
     They give it a train-test gap; 0: none.
     """
+    every: int = Field(1, ge=1)
+    """Iterations per evaluation, a divisor of `num_iterations`; policies between are not evaluated."""
     verifiers: tuple[RewardConfig, ...] = ()
     """Further rewards that score the test problems' samples, for evaluation only.
 

@@ -18,6 +18,8 @@ from pipelines.config.secret import clean
 from pipelines.errors import ConfigError, first_line
 from pipelines.runtime.plain_text import unstorable
 
+METHODS = Path(__file__).parents[2] / "configs" / "methods"
+"""Folder of the methods' settings, a file each."""
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
 _FAULTS_OF_SCALARS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -26,7 +28,12 @@ _FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
 """Fields whose values are arguments of a library or a function."""
 
 
-def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+def load_config(
+    path: Path,
+    name: str | None = None,
+    overrides: tuple[str, ...] = (),
+    method: str | None = None,
+) -> RunConfig:
     """Read a configuration file.
 
     The prompts' files are read too, and their texts take the place of the files' names: the texts
@@ -37,11 +44,16 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
         path: YAML file.
         name: replaces the run name in the file.
         overrides: `section.field=value` items, the value in YAML.
+        method: name of a method, whose settings replace those in the file; the run's name gets it
+            as an ending.
 
     Raises:
         ConfigError: a file is missing or is not YAML, or a field breaks its rule.
     """
     tree = _read_yaml(path)
+    if method is not None:
+        tree = _with_method(tree, method)
+        tree["name"] = f"{tree.get('name', path.stem)}-{method}"
     for item in overrides:
         _override(tree, item)
     if name is not None:
@@ -59,6 +71,28 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
     if isinstance(suites, list):
         _locate([suite.get("source") for suite in suites if isinstance(suite, dict)], path.parent)
     return _validated(tree, path, [item.partition("=")[0].strip() for item in overrides])
+
+
+def _with_method(tree: dict[str, Any], method: str) -> dict[str, Any]:
+    """The settings with those of a method in their place."""
+    known = sorted(path.stem for path in METHODS.glob("*.yaml"))
+    if method not in known:
+        close = difflib.get_close_matches(method, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"--method must be one of {', '.join(known)}, got {method!r}{hint}")
+    return _merged(tree, _read_yaml(METHODS / f"{method}.yaml")) | {"method": method}
+
+
+def _merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with others in their place, section by section."""
+    merged = dict(tree)
+    for name, value in changes.items():
+        there = merged.get(name)
+        if isinstance(there, dict) and isinstance(value, dict):
+            merged[name] = _merged(there, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def _validated(tree: dict[str, Any], path: Path, overrides: Sequence[str]) -> RunConfig:

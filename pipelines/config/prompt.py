@@ -14,6 +14,8 @@ class PromptConfig(Section):
     """YAML file of these settings, as in configs/prompts/; what is set here has precedence."""
     template: str = "Question: {question}\nAnswer:"
     """Text of a question, in the exemplars too; `{question}` is replaced."""
+    hint: str = " (Hint: the answer is {reference}.)"
+    """Text after a question that is asked again with its answer (`sampling.rationalize`)."""
     exemplars: tuple[dict[str, str], ...] = ()
     """Few-shot exemplars, each with `question` and `solution`."""
     exemplars_file: Path | None = None

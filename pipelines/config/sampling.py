@@ -35,6 +35,19 @@ class SamplingConfig(Section):
     """Maximum number of tokens per solution, in evaluation too."""
     stop: tuple[str, ...] = ()
     """Strings that end a solution; they are not part of it. In evaluation too."""
+    problems_per_iteration: int | None = Field(None, ge=1)
+    """Training problems asked in an iteration, a mini-batch; null: all.
+
+    The mini-batches are slices of an order by seed; when all problems have been asked, those of
+    another order follow.
+    """
+    m_steps: int = Field(1, ge=1)
+    """M-steps on the samples of one E-step: in the iterations between, nothing is drawn for training."""
+    rationalize: bool = False
+    """Ask the problems that no sample solved again, with the answer as a hint (STaR).
+
+    A solution that is right then is trained on as if it had been given without the hint.
+    """
 
     @model_validator(mode="after")
     def _distinct_samples(self) -> Self:

@@ -156,6 +156,24 @@ class Books:
         number = committed_transaction(self._writer(RUNS, 0), app_id) + 1
         self._append(RUNS, 0, [row], (app_id, number), "overwrite")
 
+    def seals_of_other_runs(self, stage: str) -> list[tuple[str, Seal]]:
+        """(run, seal) of a stage's newest attempts in other runs, the newest first."""
+        import pyarrow as pa
+        from deltalake import QueryBuilder
+
+        if not self._location.has_table(STAGES.name):
+            return []
+        own, name = sql_equals(run_id=self._config.name), sql_equals(stage=stage)
+        found = (
+            QueryBuilder()
+            .register("t", self._location.open_table(STAGES.name))
+            .execute(f"SELECT * FROM t WHERE {name} AND NOT ({own}) ORDER BY attempt")
+        )
+        rows = pa.table(found.read_all()).to_pylist()
+        newest = {(row["run_id"], row["iteration"]): row for row in rows}
+        seals = [(row["run_id"], Seal.from_row(row)) for row in newest.values()]
+        return sorted(seals, key=lambda pair: pair[1].committed_at, reverse=True)
+
     def _stored_config(self) -> RunConfig | None:
         rows = self._rows_of_run(RUNS)
         return RunConfig.model_validate_json(rows[0]["config"]) if rows else None

@@ -1,9 +1,12 @@
-"""Find and remove the files that no commit names: what killed starts wrote in vain.
+"""Find and remove the files that nothing names: what killed starts wrote in vain, unused policies.
 
 Kept is every file that some version of its table names, so that sealed versions, and all others that
 can be read, stay readable; every file of a run that a start may be working on; every young file. The
 order matters: files are listed first, then it is looked which runs are held, then the logs are read.
 So what a start commits in the meantime is found in the log, and what it writes was not listed.
+
+A stored policy is kept while a row of `policies` has it, of whichever run. A policy is stored before its
+row is committed, and its folder names no run: so none is removed while any run is held.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from urllib.parse import unquote
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem
 
 from pipelines.lake.lease import held_runs
-from pipelines.lake.location import Location
-from schemas import TABLES
+from pipelines.lake.location import POLICIES_FOLDER, Location
+from schemas import POLICIES, TABLES
 
 _COMMIT = re.compile(r"^_delta_log/(\d{20})\.json$")
 _RUN = re.compile(r"(?:^|/)run_id=([^/]+)/")
@@ -27,12 +30,14 @@ _RUN = re.compile(r"(?:^|/)run_id=([^/]+)/")
 
 @dataclass(frozen=True)
 class Orphan:
-    """A file that no commit names."""
+    """A file that nothing names."""
 
     table: str
+    """The table, or the folder of stored policies."""
     path: str
     """Relative to the table's root."""
     run_id: str
+    """Empty for a policy's file."""
     size: int
     """Bytes."""
 
@@ -47,20 +52,42 @@ def find_orphans(location: Location, older_than: timedelta) -> list[Orphan]:
     before = datetime.now(UTC) - older_than
     tables = [table.name for table in TABLES if location.has_table(table.name)]
     found = {name: list(_data_files(location, name, before)) for name in tables}
+    policies = list(_policy_files(location, before))
     held = held_runs(location)
-    return [
+    orphans = [
         orphan
         for name in tables
         if found[name]
         for orphan in _unnamed(found[name], _named_files(location, name))
         if orphan.run_id not in held
     ]
+    if policies and not held:
+        used = _used_policies(location)
+        orphans += [file for file in policies if file.path.partition("/")[0] not in used]
+    return orphans
 
 
 def remove(location: Location, orphans: Sequence[Orphan]) -> None:
     """Delete files that `find_orphans` found."""
     for orphan in orphans:
         location.delete(f"{orphan.table}/{orphan.path}")
+
+
+def _policy_files(location: Location, before: datetime) -> Iterator[Orphan]:
+    """The old enough files of stored policies."""
+    if location.is_local and not (location.folder / POLICIES_FOLDER).is_dir():
+        return
+    for file, path in _files(location, POLICIES_FOLDER):
+        if file.mtime is not None and file.mtime <= before:
+            yield Orphan(POLICIES_FOLDER, path, "", file.size)
+
+
+def _used_policies(location: Location) -> set[str]:
+    """The policies that a row names."""
+    if not location.has_table(POLICIES.name):
+        return set()
+    rows = location.open_table(POLICIES.name).to_pyarrow_table(columns=["policy_id"])
+    return set(rows["policy_id"].to_pylist())
 
 
 def _unnamed(files: Sequence[Orphan], named: set[str]) -> list[Orphan]:

@@ -18,6 +18,7 @@ from pipelines.results.paired import greedy_test_scores, paired_gain
 from schemas import SAMPLES
 from schemas.problems import TEST, VALIDATION
 from schemas.rewards import CORRECT
+from schemas.samples import ENGINE_KILLED
 
 if TYPE_CHECKING:
     from pipelines.lake.query_results import Row
@@ -50,6 +51,8 @@ class RunReport:
     commands: list[str]
     pages: Path | None = None
     """First page of the HTML report, if it was written."""
+    killed: str | None = None
+    """The samples without a solution whose prompt kills the engine; None if there are none."""
 
 
 def report(
@@ -90,6 +93,22 @@ def report(
         gain=_gain(reader, config, evaluations),
         plot=plot_accuracy(evaluations, plot, run) if evaluations and plot else None,
         commands=next_commands(config, sample, mlflow_run, typed),
+        killed=killed_samples(reader, run),
+    )
+
+
+def killed_samples(reader: LakeReader, run: str) -> str | None:
+    """The number of samples without a solution whose prompt kills the engine, in one sentence."""
+    (row,) = reader.rows(
+        "SELECT count(*) AS samples, count(DISTINCT prompt_id) AS prompts FROM samples "
+        f"WHERE finish_reason = '{ENGINE_KILLED}'",
+        run,
+    )
+    if not row["samples"]:
+        return None
+    return (
+        f"{row['samples']:,} samples have no solution, since their prompts kill the engine "
+        f"({row['prompts']:,} prompts, finish_reason {ENGINE_KILLED})."
     )
 
 

@@ -9,10 +9,12 @@ from pipelines.config import RunConfig
 from pipelines.lake.reader import LakeReader
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
+from pipelines.lake.sql_text import sql_list
 from pipelines.runs.artifacts import checks_file, sample_table
 from pipelines.runs.tracking import Ending, SourceTable, Tracker
 from pipelines.runtime.progress import Progress
 from schemas import EVALUATIONS, POLICIES, SELECTIONS
+from schemas.selections import NOT_ACCEPTED
 
 
 class RunListener:
@@ -82,7 +84,7 @@ def _figures(snapshot: TableSnapshot) -> dict[str, float]:
         return {f"{row['suite']}/{row['metric']}": row["value"] for row in rows}
     if snapshot.table == SELECTIONS:
         total, kept = snapshot.count(), snapshot.count("kept")
-        accepted = total - snapshot.count("reason = 'reward_not_above_threshold'")
+        accepted = snapshot.count(f"reason NOT IN {sql_list(NOT_ACCEPTED)}")
         return {
             "training_set/rows": float(kept),
             "training_set/accepted_share": accepted / max(total, 1),

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.placement.fit import training_format
 from pipelines.placement.model_memory import PassSize, shape_of_config
-from pipelines.placement.nvidia import Gpu, number_format, report_on
+from pipelines.placement.nvidia import Gpu, report_on
 from pipelines.placement.training import CPU_ROWS_PER_PASS, rows_per_pass
 from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
 from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
+from pipelines.tuning.gpu_memory import naming_full_gpus
 from pipelines.tuning.greedy import GreedySettings, greedy_solutions
 from pipelines.tuning.job import (
     RESULT_FILE,
@@ -70,6 +72,7 @@ def train(
 
     Raises:
         InputError: the model or a row cannot be used.
+        MachineError: the longest row does not fit the GPU, or a step did not.
     """
     tokenizer = load_tokenizer(job)
     train_set = pack(tokenizer, read_train(job.train_file), job.max_model_len)
@@ -82,9 +85,7 @@ def train(
         fused=True,
     )
     gpus = report_on(workers.device).gpus
-    dtype = number_format(job.training.dtype, gpus)
-    # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
-    dtype = "float32" if dtype == "float16" else dtype
+    dtype = training_format(job.training.dtype, gpus)
     tuner = _Tuner(
         job=job,
         workers=workers,
@@ -174,10 +175,11 @@ class _Tuner:
         rows, job = self.train_set.rows, self.job
         batches = global_batches(rows, job.improve.batch_size, job.seed, epoch)
         first_step = (epoch - 1) * len(batches)
-        losses = [
-            self._step(batch, first_step + i, epoch, len(batches))
-            for i, batch in enumerate(batches)
-        ]
+        with naming_full_gpus(self.rows_per_pass):
+            losses = [
+                self._step(batch, first_step + i, epoch, len(batches))
+                for i, batch in enumerate(batches)
+            ]
         trained = time.monotonic()
         reward = self._validate(epoch)
         tokens = [sum(row.num_labels for row in batch) for batch in batches]

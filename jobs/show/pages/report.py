@@ -208,7 +208,7 @@ def _run(reader: LakeReader, found: RunOverview, config: RunConfig) -> Mapping[s
         "report": found.report,
         "gain": None if gain is None else describe_gain(gain),
         "state": f"{describe_progress(reader, found.name)}.",
-        "origin": f"Base model {config.model.base_model}; started {created} by "
+        "origin": f"Method {config.method}; base model {config.model.base_model}; started {created} by "
         f"restem {found.about['code_version']}; seed {config.seed}.",
         "stages": [_stage(row) for row in found.stages],
         "num_passed": len(passed),

@@ -71,7 +71,7 @@ def model_card(made: Exported) -> str:
     return _joined(
         _front_matter(_model_metadata(made)),
         f"# {made.title}",
-        f"A language model trained on its own verified solutions by ReST-EM, {PAPER}, with restem.",
+        f"Trained with restem by the method {config.method}, on the loop of ReST-EM, {PAPER}.",
         markdown_table(
             [
                 {"policy": "base model", "value": config.model.base_model},

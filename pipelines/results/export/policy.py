@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.checkpoints.load import PolicyLoader
+from pipelines.checkpoints.policy import PolicyRef
 from pipelines.config import RunConfig
 from pipelines.errors import LakeError
 from pipelines.lake.sql_text import sql_literal
@@ -67,15 +69,10 @@ def choose_policy(
 
 
 def checkpoint_of(policy: ChosenPolicy, config: RunConfig) -> Path:
-    """The folder of this machine with the policy's checkpoint.
+    """The folder of this machine with the policy's checkpoint, fetched if it is not here.
 
     Raises:
-        LakeError: it is not on this machine.
+        PolicyLost: there is none with its weights any more.
     """
-    folder = Path(policy.row["checkpoint_uri"])
-    if not (folder / "config.json").is_file():
-        raise LakeError(
-            f"policy {policy.row['policy_id']}: no checkpoint at {str(folder)!r}; export it on the "
-            "machine that trained it"
-        )
-    return folder
+    named = PolicyRef(policy.row["policy_id"], policy.row["checkpoint_uri"])
+    return PolicyLoader.of(config).folder_of(named)

@@ -115,6 +115,7 @@ def samples() -> list[dict[str, Any]]:
             "problem_id": f"p{p}",
             "purpose": "test",
             "decoding": "greedy",
+            "finish_reason": "engine_killed" if p < 2 else "stop",
         }
         for i in (0, 2)
         for p in range(40)
@@ -178,6 +179,11 @@ def test_the_metrics_have_a_row_each_and_the_policies_a_column_each(made: RunRep
         ["test pass@8", "30.0 [26.0, 35.0]", "41.0 [37.0, 46.0]", "52.0 [48.0, 57.0]"],
         ["test maj@8", "8.0 [4.0, 13.0]", "17.0 [13.0, 22.0]", "27.0 [23.0, 32.0]"],
     ]
+
+
+def test_samples_whose_prompts_kill_the_engine_are_counted(made: RunReport) -> None:
+    assert "4 samples have no solution, since their prompts kill the engine" in printed(made, 200)
+    assert "kill the engine" not in printed(replace(made, killed=None), 200)
 
 
 def test_large_numbers_of_samples_have_separators() -> None:

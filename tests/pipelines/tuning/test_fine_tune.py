@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.config import ImproveConfig
+from pipelines.config import ImproveConfig, TrainingConfig
+from pipelines.errors import MachineError
 from pipelines.tuning.job import EpochRecord, FineTuneJob, FineTuneResult, finished_result
 from pipelines.tuning.progress_file import ProgressWriter
 from tests.pipelines.tuning.rows import VALIDATION, last_character_is_even, write_job
@@ -74,6 +75,29 @@ def test_training_lowers_the_loss_and_leaves_a_checkpoint_that_loads(
     assert result.history[0].examples == 21
     AutoModelForCausalLM.from_pretrained(result.checkpoint)
     assert finished_result(job) == result
+
+
+@pytest.mark.parametrize(
+    ("rows", "remedy"),
+    [(6, "set it to 3, and the same command"), (1, "goes on where there is a larger GPU")],
+)
+def test_a_step_that_does_not_fit_the_gpu_is_the_users_error_with_a_remedy(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, remedy: str
+) -> None:
+    import torch
+
+    def fill(loss: Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee docs")
+
+    monkeypatch.setattr(torch.Tensor, "backward", fill)
+    job = write_job(tmp_path, start, training=TrainingConfig(rows_per_pass=rows))
+    with pytest.raises(MachineError) as caught:
+        run(job)
+    message = str(caught.value)
+    assert message.startswith(f"training.rows_per_pass: a step in passes of {rows} rows must fit")
+    assert "Tried to allocate 2.00 GiB" in message
+    assert remedy in message
+    assert "\n" not in message
 
 
 def test_the_first_loss_of_equal_weights_is_that_of_a_uniform_guess(

@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
+from jobs.machine.sessions import ray_session
+from pipelines.config import ImproveConfig, RayConfig, RewardConfig, TrainingConfig
 from pipelines.errors import InputError
 from pipelines.runtime.progress import SilentProgress
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
@@ -56,6 +60,32 @@ def test_a_folder_without_a_model_is_the_users_error_in_one_line(tmp_path: Path)
     with pytest.raises(InputError, match="empty: its tokenizer cannot be loaded") as caught:
         run(write_job(tmp_path / "job", tmp_path / "empty"))
     assert "\n" not in str(caught.value)
+
+
+def found_by_a_worker(folder: Path, marks: Path) -> Path:
+    """The start policy's folder; leaves a file named like the process that asks."""
+    (marks / str(os.getpid())).touch()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "ray"])
+def test_the_start_policy_is_looked_for_where_it_is_loaded(
+    start: Path, tmp_path: Path, launcher: Literal["torchrun", "ray"]
+) -> None:
+    training = TrainingConfig(dtype="float32", rows_per_pass=3, launcher=launcher)
+    job = write_job(tmp_path / "job", Path("nowhere"), training=training)
+    for epoch in (1, 2):  # links that an earlier policy left, which is lost
+        (job.folder / f"epoch-{epoch}").symlink_to(tmp_path / "lost")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    with ray_session(RayConfig(num_cpus=2)) if launcher == "ray" else nullcontext():
+        find = partial(found_by_a_worker, start, marks)
+        result = fine_tune(job, 21, SilentProgress(), find)
+    assert result.checkpoint.is_dir()
+    (process,) = marks.iterdir()
+    # torchrun's workers are on this machine, so it is looked for once, before them.
+    assert (process.name == str(os.getpid())) is (launcher == "torchrun")
 
 
 @pytest.mark.slow

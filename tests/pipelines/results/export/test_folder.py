@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
-from pipelines.tuning.checkpoint import policy_id_of
+from pipelines.checkpoints.policy import policy_id_of
 from tests.lake_fixture import Rows, write_lake
 from tests.tiny_model import build_tiny_model
 
