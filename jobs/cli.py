@@ -447,6 +447,94 @@ def _confirmed() -> bool:
     return sys.stdin.isatty() and typer.confirm("Delete it?")
 
 
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="One or several runs.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("restem-report"),
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Write a report as HTML pages that open from disk.
+
+    Results, plots, stages, data checks, settings and samples to browse; several runs are compared
+    with the first.
+    """
+    from jobs.show.pages.report import write_report_pages
+
+    typer.echo(write_report_pages(_reader(lake, storage), runs, output, samples, seed))
+
+
+@app.command()
+def browse(
+    runs: Annotated[list[str] | None, typer.Argument(help="Default: the newest run.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Serve the report's pages over the live lake, to this machine alone.
+
+    Reload a page to see what a run has made since. Nothing can be changed through it.
+    """
+    from jobs.show.pages.serve import LivePages, serve
+
+    reader = _reader(lake, storage)
+    there = reader.runs()
+    for name in runs or ():
+        reader.require_run(name)
+    if not there:
+        raise ConfigError("browse: the lake has no run yet; start one with: restem run CONFIG")
+    serve(LivePages(reader, runs or there[-1:], samples, seed), port)
+
+
+class Files(StrEnum):
+    """How rows are written."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Whose policy; default: the last.")
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The policy with the best greedy accuracy on D_val.")
+    ] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="All samples with their verdicts, too.")
+    ] = False,
+    format: Annotated[Files, typer.Option(help="Of the rows' files.")] = Files.parquet,  # noqa: A002
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add it to MLflow's model registry.")
+    ] = None,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Take a policy out, as a Hugging Face folder with a model card, and its training set.
+
+    OUTPUT/policy loads with transformers and vLLM, OUTPUT/data with datasets.
+    """
+    if best and iteration is not None:
+        raise ConfigError("export: name --iteration or --best, not both")
+    from jobs.show.export import export_policy
+
+    export_policy(
+        _reader(lake, storage), run, output, iteration, format.value,
+        best=best, samples=samples, register=register,
+    )  # fmt: skip
+
+
 grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")
 app.add_typer(grade, name="grade", no_args_is_help=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.machine.places import (
     claim_folder,
@@ -16,6 +16,7 @@ from jobs.machine.places import (
 from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
+from jobs.show.pages.report import INDEX, write_report_pages
 from jobs.show.report import discard_report, has_report, show_report, write_report
 from pipelines.checkpoints.load import PolicyLoader
 from pipelines.config import RunConfig
@@ -24,6 +25,7 @@ from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.rest_em import rest_em
+from pipelines.results.markdown import in_markdown
 from pipelines.results.report import RunReport, report
 from pipelines.runs.check_context import ExpectationGate
 from pipelines.runs.lost_policies import train_lost_policies
@@ -59,7 +61,7 @@ def run(config: RunConfig, typed: Sequence[str] = ()) -> None:
                 rest_em(opened.lake, stages, config.num_iterations)
             made = opened.finish(typed)
         else:
-            made = report(opened.reader, opened.config, timed_stages(config), typed)
+            made = opened.report(typed)
     show_report(made)
 
 
@@ -146,6 +148,13 @@ class _OpenRun:
                     session.result()
             yield
 
+    def report(self, typed: Sequence[str]) -> RunReport:
+        """The run's report; its plot is written to the run's folder."""
+        folder = self.config.folder
+        plot, pages = folder / "accuracy.png", folder / "report" / INDEX
+        made = report(self.reader, self.config, timed_stages(self.config), typed, plot)
+        return replace(made, pages=pages)
+
     def train_lost_policies(self, pending: Sequence[Step]) -> None:
         """See pipelines.runs.lost_policies.
 
@@ -158,8 +167,9 @@ class _OpenRun:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
         claim_folder(self.config)  # again, by the lake's id: a new lake has none before
         self.gate.write_data_docs()
-        made = report(self.reader, self.config, timed_stages(self.config), typed)
-        self.follower.finish(self.reader)
+        made = self.report(typed)
+        pages = write_report_pages(self.reader, [self.config.name], self.config.folder / "report")
+        self.follower.finish(self.reader, pages.parent, in_markdown(made))
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made
 

@@ -9,7 +9,7 @@ from pipelines.lake.query_results import Row
 from pipelines.results.lineage import Lineage
 from schemas.samples import STOP
 
-_NOT_KEPT = {
+NOT_KEPT = {
     "engine_killed": "it has no solution: its prompt kills the engine",
     "reward_not_above_threshold": "its reward is not above the threshold",
     "no_end": "it was cut at the token limit, or its prompt was too long, so it has no end to learn",
@@ -18,6 +18,7 @@ _NOT_KEPT = {
     "over_cutoff": "the problem already had `cutoff` solutions, by the seeded order",
     "over_balance_limit": "the balance limit (curate.max_rows) left it out",
 }
+"""Why a sample is not in the training set, by its selection's reason."""
 
 
 def show_lineage(lineage: Lineage) -> None:
@@ -129,7 +130,7 @@ def _selection(out: Console, lineage: Lineage) -> None:
         out.print("  not curated yet" if drawn else "  not considered: drawn for an evaluation")
         return
     if not chosen["kept"]:
-        why = _NOT_KEPT.get(chosen["reason"], "")
+        why = NOT_KEPT.get(chosen["reason"], "")
         out.print(f"  not kept: {chosen['reason']}" + (f" ({why})" if why else ""))
         return
     place = f", place {chosen['rank']} in its problem's order" if chosen["rank"] else ""

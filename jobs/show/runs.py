@@ -6,13 +6,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from jobs.show.console import console, heading, table
-from jobs.show.status import missing_steps, sealed_stages, steps_if_known
+from jobs.show.status import missing_steps, steps_if_known
 from pipelines.errors import ConfigError
 from pipelines.lake.lease import held_runs, require_free
 from pipelines.lake.run_state import run_state
 from pipelines.lake.sizes import Size, sizes_by_run
 from pipelines.lake.stored_run import stored_config
 from pipelines.results.commands import lake_arguments
+from pipelines.results.overview import sealed_stages
 from pipelines.runs.fork import fork, plan_fork
 from pipelines.runs.whole_run import Deletion, delete_run, plan_deletion, rename_run
 from pipelines.runtime.progress import for_terminal

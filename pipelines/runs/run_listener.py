@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pipelines.config import RunConfig
 from pipelines.lake.reader import LakeReader
@@ -35,11 +36,18 @@ class RunListener:
         """Import the tracker's library, which takes seconds."""
         self._tracker.warm_up()
 
-    def finish(self, reader: LakeReader) -> None:
-        """Log the run's samples to browse, its plots and its checks; close its run."""
+    def finish(self, reader: LakeReader, report: Path, description: str) -> None:
+        """Log the run's samples to browse, its plots, checks and report; close its run.
+
+        Args:
+            reader: the lake.
+            report: folder of the report's pages.
+            description: the results, Markdown.
+        """
         self._tracker.log_table("samples", sample_table(reader, self._config))
         plots = sorted(self._config.folder.glob("*.png"))
-        self._tracker.finish([*plots, checks_file(reader, self._config)])
+        artifacts = [*plots, checks_file(reader, self._config), report]
+        self._tracker.finish(artifacts, description)
 
     def stop(self, ending: Ending, reason: str) -> None:
         """Close the run in the tracker, if this start has opened it, before it is complete."""

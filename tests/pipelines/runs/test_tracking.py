@@ -78,7 +78,9 @@ def test_a_run_is_a_parent_with_one_nested_run_per_iteration(quiet_folder: Path)
     picture = quiet_folder / "accuracy.png"
     picture.write_bytes(b"png")
     tracker.log_table("samples", [{"problem": "2 + 2", "best": "4"}])
-    tracker.finish([picture])
+    (quiet_folder / "report").mkdir()
+    (quiet_folder / "report" / "index.html").write_text("<p>", encoding="utf-8")
+    tracker.finish([picture, quiet_folder / "report"], "| metric | 0 |")
 
     client = client_of(run)
     top, nested = client.get_run(parent), client.get_run(child)
@@ -98,8 +100,54 @@ def test_a_run_is_a_parent_with_one_nested_run_per_iteration(quiet_folder: Path)
         "delta_table_version": 7,
     }
     files = {file.path for file in client.list_artifacts(parent)}
-    assert files == {"config.json", "accuracy.png", "samples.json"}
+    assert files == {"config.json", "accuracy.png", "samples.json", "report"}
+    assert [f.path for f in client.list_artifacts(parent, "report")] == ["report/index.html"]
+    assert top.data.tags["mlflow.note.content"] == "| metric | 0 |"
     assert (quiet_folder / "new" / "mlflow-artifacts").is_dir()
+
+
+@pytest.mark.slow
+def test_the_parent_has_the_problems_and_the_training_sets_as_data_sets(quiet_folder: Path) -> None:
+    run = config(quiet_folder)
+    tracker = MLflowTracker(run)
+    parent = tracker.start()
+    tracker.log_iteration(0, {}, [SourceTable("problems", "lake/problems", 1, "ingest")], [])
+    for iteration in (1, 2):
+        curated = SourceTable("training_set", "lake/training_set", iteration, "curate")
+        for _ in range(2):  # logged again by the next start
+            tracker.log_iteration(iteration, {}, [curated, *SOURCES], [])
+    logged = client_of(run).get_run(parent).inputs.dataset_inputs
+    assert sorted((i.dataset.name, i.dataset.digest) for i in logged) == [
+        ("problems", "v1"),
+        ("training_set", "v1"),
+        ("training_set", "v2"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "custom_model_development"),
+        ("genai_development_inferred", "custom_model_development"),
+        ("finetuning", "finetuning"),
+    ],
+)
+def test_an_experiment_is_shown_as_model_training_unless_someone_chose_another_kind(
+    quiet_folder: Path, before: str | None, after: str
+) -> None:
+    run = config(quiet_folder)
+    MLflowTracker(run).start()
+    client = client_of(run)
+    made = client.get_experiment_by_name("restem")
+    assert made.tags["mlflow.experimentKind"] == "custom_model_development"
+    if before is None:
+        client.delete_experiment_tag(made.experiment_id, "mlflow.experimentKind")
+    else:
+        client.set_experiment_tag(made.experiment_id, "mlflow.experimentKind", before)
+    MLflowTracker(run).start()
+    kind = client.get_experiment(made.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == after
 
 
 @pytest.mark.slow
