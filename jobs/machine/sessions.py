@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
+from jobs.machine.ray_folders import claim, remove, remove_ended
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.config.secret import revealed, without_credentials
@@ -229,6 +230,9 @@ def _connect(remote: str, config: SparkConfig) -> SparkSession:
 def ray_session(config: RayConfig) -> Iterator[None]:
     """Connect to Ray: at `address`, at RAY_ADDRESS, or to a cluster started here.
 
+    The folder of a cluster started here is removed at the end; if the block fails, or this process is
+    killed, Ray's logs are in it until the next cluster is started.
+
     Raises:
         MachineError: Ray cannot start, or nothing answers at the address.
     """
@@ -253,7 +257,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         "_node_ip_address": "127.0.0.1",
     }
     try:
-        _init_ray({"address": address} if address else local)
+        session = _init_ray({"address": address} if address else local)
     except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions
         reason = first_line(error)[:200]
         raise MachineError(
@@ -261,23 +265,34 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             "ray.address, or give it more memory (ray.object_store_mb) or cores (ray.num_cpus)"
         ) from None
     try:
+        if address is None:
+            claim(session)
+            remove_ended(session.parent)
         yield
     finally:
         ray.shutdown()
+    if address is None:
+        remove(session)
 
 
-def _init_ray(options: dict[str, Any]) -> None:
-    """Start or connect; twice if Ray times out, as on a machine that is busy for half a minute."""
+def _init_ray(options: dict[str, Any]) -> Path:
+    """Start or connect; twice if Ray times out, as on a machine that is busy for half a minute.
+
+    Returns:
+        The folder of the cluster's session.
+    """
     import ray
 
     for attempt in (1, 2):
         try:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-            break
+            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         except Exception as error:
             if attempt == 2 or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+        else:
+            return Path(context.address_info["session_dir"])
+    raise AssertionError("the second attempt returns or raises")
 
 
 def _ray_address(config: RayConfig) -> str | None:
