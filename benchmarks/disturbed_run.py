@@ -138,6 +138,8 @@ class DisturbedRun:
         self._snapshots: list[Snapshot] = []
         self._in_vain: set[str] = set()
         self._trained: Trained | None = None
+        self._trained_until: Record | None = None
+        """The fault that ended the start which trained."""
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -260,12 +262,8 @@ class DisturbedRun:
     def _hit(self, planned: Planned) -> Record | None:
         """Do a fault and see what the start does; None if there was nothing to do it to."""
         self._snapshots.append(snapshot(self.location))
-        did = planned.kind.act(self)
-        while did is None and self.start.code is None:
-            time.sleep(0.2)
-            did = planned.kind.act(self)
-            if did is not None:
-                break
+        while (did := planned.kind.act(self)) is None and self.start.code is None:
+            time.sleep(0.2)  # there is no such process yet
         if did is None:
             return None
         record = Record(
@@ -285,15 +283,20 @@ class DisturbedRun:
             record.seconds = seconds
         else:
             record.outcome = SAME_COMMAND
-        record.said = "" if record.outcome == WENT_ON else self.start.said
-        record.traceback = "Traceback" in "\n".join(self.start.printed)
+        self._note_what_was_said(record)
         return record
+
+    def _note_what_was_said(self, record: Record) -> None:
+        """Note the last line of a start that ended by itself with an error."""
+        if self.start.code is not None and self.start.code > 0:
+            record.said = self.start.said
+        record.traceback |= "Traceback" in "\n".join(self.start.printed)
 
     def _fails_later(self, records: list[Record]) -> None:
         """Note that a start ended by itself, some time after a fault that it seemed to survive."""
         if records:
-            records[-1].outcome, records[-1].said = SAME_COMMAND, self.start.said
-            records[-1].traceback |= "Traceback" in "\n".join(self.start.printed)
+            records[-1].outcome = SAME_COMMAND
+            self._note_what_was_said(records[-1])
 
     def _again(self, records: list[Record], kind: Kind | None = None) -> None:
         """Give the same command again, after the one that ended."""
@@ -343,9 +346,9 @@ class DisturbedRun:
             record.prompts_again += num_prompts(self.location, in_vain - self._in_vain)
         self._in_vain = in_vain
         if trained is not None:
-            if record is not None and self._trained is not None:
-                record.epochs_again = max(record.epochs_again, epochs_again(self._trained, trained))
-            self._trained = trained
+            if self._trained_until is not None and self._trained is not None:
+                self._trained_until.epochs_again = epochs_again(self._trained, trained)
+            self._trained, self._trained_until = trained, record
 
     def _progress(self) -> Trained | None:
         """How far the last start came with the M-step, if it came to it; looked at once."""

@@ -116,4 +116,5 @@ def show(records: Sequence[Record]) -> str:
         for one in records
         if not one.survived
     ]
+    below += [f"{one.kind}, run {one.run}: a traceback" for one in records if one.traceback]
     return "\n".join([*table, "", *below])
