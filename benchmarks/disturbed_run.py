@@ -71,6 +71,8 @@ class Settings:
     """For a start to go on or to end."""
     stop: float
     outage: float
+    printed: Path
+    """Folder that keeps what starts printed that ended by themselves with an error."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,8 @@ class DisturbedRun:
         """Note the last line of a start that ended by itself with an error."""
         if self.start.code is not None and self.start.code > 0:
             record.said = self.start.said
+            name = f"seed-{record.seed}-run-{record.run}-{self.start.pid}.txt"
+            (self.settings.printed / name).write_text("\n".join(self.start.printed))
         record.traceback |= "Traceback" in "\n".join(self.start.printed)
 
     def _fails_later(self, records: list[Record]) -> None:

@@ -49,7 +49,9 @@ def main() -> None:
         patience=parsed.patience,
         stop=parsed.stop_seconds,
         outage=parsed.outage,
+        printed=parsed.folder / "printed",
     )
+    settings.printed.mkdir(exist_ok=True)
     file = parsed.folder / "faults.jsonl"
     records = _do(_kinds(parsed.only, private=private), settings, model, parsed, file)
     print(f"\n{show(records)}")

@@ -23,8 +23,8 @@ _SESSION_FIELD = 3
 """Place of the session's id in /proc/PID/stat, after the process's name and its closing bracket."""
 
 DRIVER, SESSION, ENGINE, WORKER = "driver", "session", "engine", "Ray worker"
-RAYLET, JVM, TRAINER = "raylet", "JVM", "training worker"
-VICTIMS = (DRIVER, SESSION, ENGINE, WORKER, RAYLET, JVM, TRAINER)
+RAYLET, JVM, TRAINER, SCORER = "raylet", "JVM", "training worker", "scoring worker"
+VICTIMS = (DRIVER, SESSION, ENGINE, WORKER, RAYLET, JVM, TRAINER, SCORER)
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,19 @@ class RunProcess:
 def roles(process: RunProcess) -> set[str]:
     """What a process is in its run."""
     name, line = process.command[0] if process.command else "", " ".join(process.command)
-    found = {SESSION}
-    if process.pid == process.session:
-        found.add(DRIVER)
-    elif name.startswith("ray::"):
+    is_rays, is_engine = name.startswith("ray::"), "ChunkDrawer" in name
+    is_it = {
+        SESSION: True,
+        DRIVER: process.pid == process.session and "-m jobs run" in line,
+        ENGINE: is_rays and is_engine,
         # Ray's agents are raylet's own: it ends with them.
-        if "ChunkDrawer" in name:
-            found.add(ENGINE)
-        elif "Agent" not in name:
-            found.add(WORKER)
-    elif name.endswith("/raylet"):
-        found.add(RAYLET)
-    elif name.endswith("/java"):
-        found.add(JVM)
-    elif "pipelines.tuning.worker" in line and "torchrun" not in line:
-        found.add(TRAINER)
-    return found
+        WORKER: is_rays and not is_engine and "Agent" not in name,
+        RAYLET: name.endswith("/raylet"),
+        JVM: name.endswith("/java"),
+        TRAINER: "pipelines.tuning.worker" in line and "torchrun" not in line,
+        SCORER: "pipelines.rewards.workers" in line,
+    }
+    return {role for role, holds in is_it.items() if holds}
 
 
 def processes_of(sessions: set[int], mark: str) -> list[RunProcess]:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
-from jobs.machine.ray_folders import claim, remove, remove_ended
+from jobs.machine.leftovers import (
+    claim_session,
+    remove_ended_sessions,
+    remove_openmp_files,
+    remove_session,
+)
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.config.secret import revealed, without_credentials
@@ -266,13 +271,14 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         ) from None
     try:
         if address is None:
-            claim(session)
-            remove_ended(session.parent)
+            claim_session(session)
+            remove_ended_sessions(session.parent)
         yield
     finally:
         ray.shutdown()
+        remove_openmp_files()
     if address is None:
-        remove(session)
+        remove_session(session)
 
 
 def _init_ray(options: dict[str, Any]) -> Path:

@@ -8,7 +8,16 @@ from benchmarks.disturbed_run import Trained, epochs_again, trained_in
 from benchmarks.failing_store import FailingStore
 from benchmarks.fault_kinds import KINDS
 from benchmarks.faults import grouped
-from benchmarks.run_processes import DRIVER, ENGINE, RAYLET, TRAINER, WORKER, RunProcess, roles
+from benchmarks.run_processes import (
+    DRIVER,
+    ENGINE,
+    RAYLET,
+    SCORER,
+    TRAINER,
+    WORKER,
+    RunProcess,
+    roles,
+)
 
 
 def test_the_same_seed_gives_the_same_faults_and_every_kind_its_turn() -> None:
@@ -30,12 +39,18 @@ def test_the_same_seed_gives_the_same_faults_and_every_kind_its_turn() -> None:
         ("ray::IDLE", WORKER),
         ("/x/ray/core/src/ray/raylet/raylet --a=b", RAYLET),
         ("python -m pipelines.tuning.worker job.json", TRAINER),
+        ("python -m pipelines.rewards.workers.worker 3", SCORER),
     ],
 )
 def test_a_process_is_known_by_its_title(command: str, role: str) -> None:
     found = roles(RunProcess(2, 1, tuple(command.split(" "))))
-    assert role in found
-    assert not found & ({DRIVER, ENGINE, WORKER, RAYLET, TRAINER} - {role})
+    assert found & {DRIVER, ENGINE, WORKER, RAYLET, TRAINER, SCORER} == {role}
+
+
+def test_the_driver_leads_its_session_and_others_may_lead_one_too() -> None:
+    assert DRIVER in roles(RunProcess(2, 2, ("python", "-m", "jobs", "run", "tiny.yaml")))
+    worker = RunProcess(3, 3, ("python", "-m", "pipelines.rewards.workers.worker"))
+    assert DRIVER not in roles(worker)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import json
+import os
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from jobs.machine.ray_folders import claim, remove_ended
+from jobs.machine.leftovers import claim_session, remove_ended_sessions, remove_openmp_files
 from jobs.machine.sessions import ray_session
 from pipelines.config import RayConfig
 from pipelines.runtime.process import this_process
@@ -15,7 +17,7 @@ def session(folder: Path, name: str, owner: object = None) -> Path:
     made = folder / f"session_{name}"
     (made / "logs").mkdir(parents=True)
     if owner is not None:
-        claim(made)
+        claim_session(made)
         (mark,) = made.glob("*.json")
         mark.write_text(json.dumps(owner))
     return made
@@ -31,9 +33,24 @@ def test_sessions_of_starts_that_have_ended_are_removed_and_no_others(tmp_path: 
         session(tmp_path, "unreadable", "?"),
     ]
     (tmp_path / "session_latest").symlink_to(ended)
-    remove_ended(tmp_path)
+    remove_ended_sessions(tmp_path)
     assert sorted(tmp_path.glob("session_[!l]*")) == sorted(kept)
     assert not (tmp_path / "session_latest").is_symlink()
+
+
+def test_openmp_files_of_ended_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    user = os.getuid()
+    kept = [
+        f"__KMP_REGISTERED_LIB_{os.getpid()}_{user}",
+        f"__KMP_REGISTERED_LIB_{ended.pid}_{user + 1}",
+        "psm_1",
+    ]
+    for name in [*kept, f"__KMP_REGISTERED_LIB_{ended.pid}_{user}"]:
+        (tmp_path / name).touch()
+    remove_openmp_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.mark.slow
