@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
 from jobs.machine.leftovers import (
-    claim_session,
-    remove_ended_sessions,
+    RAY_SESSION,
+    claim,
+    remove,
+    remove_ended,
     remove_openmp_files,
-    remove_session,
+    temporary_folder,
 )
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
@@ -194,6 +197,8 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
     settings = SparkConf(loadDefaults=False).setAppName("restem").setAll(list(conf.items()))
     try:
         if SparkContext._gateway is None:
+            conf = conf | _temporary_files(conf)
+            settings.setAll(list(conf.items()))
             # The JVM writes before Spark's log settings take effect: only its pipes catch it all.
             with log_file.open("ab") as log:
                 gateway = launch_gateway(_public(conf), {"stdout": log, "stderr": log})
@@ -205,6 +210,18 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
             f"Spark cannot start with spark.master={conf.get('spark.master')!r} and "
             f"spark.driver_memory={conf.get('spark.driver.memory')!r} ({reason}); see {log_file}"
         ) from None
+
+
+def _temporary_files(conf: Mapping[str, str]) -> dict[str, str]:
+    """Settings that put the temporary files of a new local JVM into a folder which is removed."""
+    if conf.get("spark.driver.extraJavaOptions") != _LOCAL_JAVA_OPTIONS:
+        return {}  # a cluster's driver, or the user's own options
+    folder = temporary_folder()
+    options = f"{_LOCAL_JAVA_OPTIONS} -Djava.io.tmpdir={shlex.quote(str(folder))}"
+    return {
+        "spark.driver.extraJavaOptions": options,
+        "spark.local.dir": conf.get("spark.local.dir", str(folder)),
+    }
 
 
 def _public(conf: Mapping[str, str]) -> SparkConf:
@@ -271,14 +288,14 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         ) from None
     try:
         if address is None:
-            claim_session(session)
-            remove_ended_sessions(session.parent)
+            claim(session)
+            remove_ended(session.parent, RAY_SESSION)
         yield
     finally:
         ray.shutdown()
         remove_openmp_files()
     if address is None:
-        remove_session(session)
+        remove(session)
 
 
 def _init_ray(options: dict[str, Any]) -> Path:

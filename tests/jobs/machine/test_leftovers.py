@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.machine.leftovers import claim_session, remove_ended_sessions, remove_openmp_files
-from jobs.machine.sessions import ray_session
-from pipelines.config import RayConfig
+from jobs.machine.leftovers import claim, remove_ended, remove_openmp_files, temporary_folder
 from pipelines.runtime.process import this_process
 
 
@@ -17,7 +15,7 @@ def session(folder: Path, name: str, owner: object = None) -> Path:
     made = folder / f"session_{name}"
     (made / "logs").mkdir(parents=True)
     if owner is not None:
-        claim_session(made)
+        claim(made)
         (mark,) = made.glob("*.json")
         mark.write_text(json.dumps(owner))
     return made
@@ -33,7 +31,7 @@ def test_sessions_of_starts_that_have_ended_are_removed_and_no_others(tmp_path: 
         session(tmp_path, "unreadable", "?"),
     ]
     (tmp_path / "session_latest").symlink_to(ended)
-    remove_ended_sessions(tmp_path)
+    remove_ended(tmp_path, "session_")
     assert sorted(tmp_path.glob("session_[!l]*")) == sorted(kept)
     assert not (tmp_path / "session_latest").is_symlink()
 
@@ -53,16 +51,15 @@ def test_openmp_files_of_ended_processes_are_removed_and_no_others(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
-@pytest.mark.slow
-def test_a_cluster_that_was_started_for_a_run_leaves_no_folder(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+def test_the_next_jvm_removes_the_temporary_files_of_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
-        monkeypatch.setenv("RAY_TMPDIR", short)
-        killed = session(Path(short) / "ray", "x", asdict(replace(this_process(), started="1")))
-        with ray_session(RayConfig(num_cpus=1, object_store_mb=80)):
-            assert not killed.exists()
-            assert list(Path(short).glob("ray/session_2*"))
-        assert not list(Path(short).glob("ray/session_*"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    registered: list[Path] = []
+    monkeypatch.setattr("atexit.register", lambda _, folder: registered.append(folder))
+    killed = temporary_folder()
+    (killed / "blockmgr").mkdir()
+    (killed / "restem.json").write_text(json.dumps(asdict(replace(this_process(), started="1"))))
+    folders = [temporary_folder(), temporary_folder()]
+    assert sorted(tmp_path.iterdir()) == sorted(folders)
+    assert registered == [killed, *folders]

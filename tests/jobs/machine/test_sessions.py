@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +14,6 @@ from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.errors import MachineError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import SparkSession
 
 
@@ -94,7 +94,7 @@ def test_ray_client_is_refused_and_the_ways_that_work_are_named(
 
 
 @pytest.mark.slow
-def test_both_sessions_open_once_and_print_nothing(tmp_path: Path) -> None:
+def test_both_sessions_open_once_print_nothing_and_leave_nothing(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from jobs.machine.sessions import Sessions
@@ -112,10 +112,19 @@ with Sessions(config) as sessions:
     assert ray.get(ray.remote(lambda: 2).remote()) == 2
 assert not ray.is_initialized()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # Short, as the paths of Ray's sockets may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as temporary:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "TMPDIR": temporary},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert [path for path in Path(temporary).iterdir() if path.name != "ray"] == []
+        assert list(Path(temporary).glob("ray/session_*")) == []
     assert (tmp_path / "runs" / "r" / "logs" / "spark.log").stat().st_size > 0
 
 
