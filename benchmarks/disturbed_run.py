@@ -26,6 +26,7 @@ from benchmarks.fault_moments import (
     drawn_from,
     intervals_of,
     moment_at,
+    moment_in_life,
 )
 from benchmarks.fault_places import SHARED_MEMORY, mount_tmpfs, unmount
 from benchmarks.fault_records import BY_HAND, FAILED, HUNG, SAME_COMMAND, WENT_ON, Record
@@ -39,6 +40,7 @@ from benchmarks.fault_tables import (
 )
 from benchmarks.run_processes import (
     MARK,
+    SHORT_LIVED,
     VICTIMS,
     RunProcess,
     Start,
@@ -232,7 +234,7 @@ class DisturbedRun:
             (drawn_from(timeline.alive[one.alive], self.chance.random()), one) for one in kinds
         ]
         drawn.sort(key=lambda one: one[0])
-        return [Planned(kind, moment_at(timeline, seconds)) for seconds, kind in drawn]
+        return [Planned(kind, _moment(timeline, seconds, kind.alive)) for seconds, kind in drawn]
 
     def disturb(self, kinds: Sequence[Kind], reference: Reference) -> Iterator[Record]:
         """Run, with faults; yields each after the run has gone on, the damage in all at the end."""
@@ -264,6 +266,8 @@ class DisturbedRun:
     def _hit(self, planned: Planned) -> Record | None:
         """Do a fault and see what the start does; None if there was nothing to do it to."""
         self._snapshots.append(snapshot(self.location))
+        if planned.moment.in_life:
+            self._wait_for_age(planned)
         while (did := planned.kind.act(self)) is None and self.start.code is None:
             time.sleep(0.2)  # there is no such process yet
         if did is None:
@@ -287,6 +291,18 @@ class DisturbedRun:
             record.outcome = SAME_COMMAND
         self._note_what_was_said(record)
         return record
+
+    def _wait_for_age(self, planned: Planned) -> None:
+        """Wait until a process of the fault's role has an age, or has come and gone."""
+        began: float | None = None
+        while self.start.code is None:
+            is_there = any(planned.kind.alive in roles(one) for one in self.processes())
+            now = time.monotonic()
+            if began is not None and (not is_there or now - began >= planned.moment.offset):
+                return
+            if is_there and began is None:
+                began = now
+            time.sleep(0.2)
 
     def _note_what_was_said(self, record: Record) -> None:
         """Note the last line of a start that ended by itself with an error."""
@@ -397,6 +413,12 @@ def trained_in(lines: Sequence[str]) -> Trained | None:
 def epochs_again(earlier: Trained, later: Trained) -> float:
     """Epochs that an earlier start had trained and a later one trained again."""
     return max(0.0, (earlier.reached - later.done_before) / max(later.per_epoch, 1))
+
+
+def _moment(timeline: Timeline, seconds: float, role: str) -> Moment:
+    if role in SHORT_LIVED:
+        return moment_in_life(timeline, seconds, role)
+    return moment_at(timeline, seconds)
 
 
 def _names(folder: Path) -> set[str]:

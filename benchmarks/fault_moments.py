@@ -47,10 +47,16 @@ class Moment:
     after: str
     """The stage that was sealed last; empty at the run's beginning."""
     offset: float
-    """Seconds since then."""
+    """Seconds since then; or, if it is a moment in the life of a process, since that has begun."""
+    in_life: bool = False
 
     def __str__(self) -> str:
-        return f"{self.offset:.1f} s after {self.after or 'the start'}"
+        since = f"after {self.after or 'the start'}"
+        return (
+            f"{self.offset:.1f} s of its life, {since}"
+            if self.in_life
+            else f"{self.offset:.1f} s {since}"
+        )
 
 
 def sealed_in(line: str, at: float) -> Sealed | None:
@@ -82,6 +88,12 @@ def moment_at(timeline: Timeline, seconds: float) -> Moment:
     if not before:
         return Moment("", seconds)
     return Moment(before[-1].label, seconds - before[-1].at)
+
+
+def moment_in_life(timeline: Timeline, seconds: float, role: str) -> Moment:
+    """The moment, named by the age of the process of a role that was there."""
+    began = max(begin for begin, _ in timeline.alive[role] if begin <= seconds)
+    return Moment(moment_at(timeline, began).after, seconds - began, in_life=True)
 
 
 def intervals_of(seen: Sequence[tuple[float, bool]], gap: float = 1.0) -> list[Interval]:

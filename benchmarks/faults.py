@@ -12,6 +12,7 @@ lost, doubled or changed, or a run did not come to its end.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import sys
@@ -132,9 +133,10 @@ def grouped(kinds: Sequence[Kind], seed: int, per_run: int) -> Iterator[list[Kin
         groups = []
         for place in sorted({(kind.lake, kind.num_workers) for kind in kinds}):
             alike = [kind for kind in kinds if (kind.lake, kind.num_workers) == place]
-            alike *= -(-per_run // len(alike))
             chance.shuffle(alike)
-            groups += [alike[i : i + per_run] for i in range(0, len(alike), per_run)]
+            alike = (alike * per_run)[: max(per_run, len(alike))]
+            size = math.ceil(len(alike) / math.ceil(len(alike) / per_run))
+            groups += [alike[i : i + size] for i in range(0, len(alike), size)]
         chance.shuffle(groups)
         yield from groups
 

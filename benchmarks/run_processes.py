@@ -25,6 +25,8 @@ _SESSION_FIELD = 3
 DRIVER, SESSION, ENGINE, WORKER = "driver", "session", "engine", "Ray worker"
 RAYLET, JVM, TRAINER, SCORER = "raylet", "JVM", "training worker", "scoring worker"
 VICTIMS = (DRIVER, SESSION, ENGINE, WORKER, RAYLET, JVM, TRAINER, SCORER)
+SHORT_LIVED = frozenset({ENGINE, TRAINER, SCORER})
+"""Roles of processes that are there during one stage."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class Start:
         """
         while self.code is None:
             since = self._reached(moment.after, done_before, startup)
-            if since is not None and self.seconds >= since + moment.offset:
+            offset = 0.0 if moment.in_life else moment.offset
+            if since is not None and self.seconds >= since + offset:
                 return True
             time.sleep(_POLL_SECONDS)
         return False

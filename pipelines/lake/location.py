@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from pipelines.config import LakeConfig
 
+_PATIENT = {
+    "max_retries": "1000",
+    "retry_timeout": "120s",
+    "backoff_config.init_backoff": "200ms",
+    "backoff_config.max_backoff": "5s",
+}
+"""delta-rs's options for requests to a store; `lake.storage_options` may replace them."""
+
 
 @dataclass(frozen=True)
 class Location:
@@ -38,6 +46,16 @@ class Location:
         if "://" not in uri:
             uri = str(Path(uri).expanduser().resolve())
         return cls(uri, dict(storage_options))
+
+    def patient(self) -> Location:
+        """The same location, waiting up to two minutes for a store that does not answer.
+
+        By default delta-rs gives up after about two seconds of refused connections, which is right
+        for a mistake in the address, and not for a run at work.
+        """
+        if self.is_local:
+            return self
+        return Location(self.uri, {**_PATIENT, **self.storage_options})
 
     @property
     def is_local(self) -> bool:

@@ -7,6 +7,7 @@ from benchmarks.fault_moments import (
     drawn_from,
     intervals_of,
     moment_at,
+    moment_in_life,
     sealed_in,
 )
 
@@ -28,6 +29,12 @@ def test_a_moment_is_named_by_the_stage_before_it() -> None:
     assert moment_at(TIMELINE, 3.0) == Moment("", 3.0)
     assert moment_at(TIMELINE, 12.5) == Moment("render@0", 0.5)
     assert TIMELINE.startup == 5.0
+
+
+def test_a_moment_of_a_short_life_is_an_age() -> None:
+    timeline = Timeline(20.0, TIMELINE.sealed, {"engine": [(2.0, 5.0), (10.0, 15.0)]})
+    assert moment_in_life(timeline, 12.5, "engine") == Moment("ingest@0", 2.5, in_life=True)
+    assert str(moment_in_life(timeline, 3.0, "engine")) == "1.0 s of its life, after the start"
 
 
 def test_looks_at_something_become_the_intervals_in_which_it_was_there() -> None:
