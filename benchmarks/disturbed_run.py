@@ -57,6 +57,7 @@ S3_JARS = "RESTEM_S3_JARS"
 CHUNK_PROMPTS = 6
 _MAX_EPOCHS = 8
 _SIZE = "512m"
+_STAYS = ("ray", "torchinductor_")
 _STARTS_TO_THE_END = 3
 
 
@@ -384,7 +385,8 @@ class DisturbedRun:
         """What is left outside the run's folders."""
         shared = sorted(_names(SHARED_MEMORY) - self._shared_before)
         rays = sorted(_names(self.temporary / "ray"))
-        others = sorted(_names(self.temporary) - {"ray"})
+        # torch's cache is each user's, and made to stay.
+        others = [one for one in sorted(_names(self.temporary)) if not one.startswith(_STAYS)]
         return [
             *(f"/dev/shm/{name}" for name in shared),
             *(f"tmp/ray/{name}" for name in rays),
