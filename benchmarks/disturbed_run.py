@@ -29,7 +29,15 @@ from benchmarks.fault_moments import (
     moment_in_life,
 )
 from benchmarks.fault_places import SHARED_MEMORY, mount_tmpfs, unmount
-from benchmarks.fault_records import BY_HAND, FAILED, HUNG, SAME_COMMAND, WENT_ON, Record
+from benchmarks.fault_records import (
+    BY_HAND,
+    CHUNK_PROMPTS,
+    FAILED,
+    HUNG,
+    SAME_COMMAND,
+    WENT_ON,
+    Record,
+)
 from benchmarks.fault_tables import (
     Rows,
     Snapshot,
@@ -54,7 +62,6 @@ from tests.tiny_loop import write_project
 
 S3_JARS = "RESTEM_S3_JARS"
 """Environment variable: folder with the jars of Spark's S3 connector (jobs/README.md)."""
-CHUNK_PROMPTS = 6
 _MAX_EPOCHS = 8
 _SIZE = "512m"
 _STAYS = ("ray", "torchinductor_")

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+CHUNK_PROMPTS = 6
+"""`engine.chunk_prompts` of the runs: the most prompts that an engine draws again."""
+
 WENT_ON = "went on"
 """The start that was hit went on by itself."""
 SAME_COMMAND = "same command"
@@ -55,9 +58,15 @@ class Record:
         return self.lost + self.doubled + self.changed + self.differing
 
     @property
+    def is_as_promised(self) -> bool:
+        """Whether no row is damaged, and no more was done again than is promised."""
+        again = self.prompts_again > CHUNK_PROMPTS or self.epochs_again > 1.0
+        return self.damage == 0 and not again
+
+    @property
     def survived(self) -> bool:
         """Whether the run came to its right end with nothing but the same command."""
-        return self.outcome in (WENT_ON, SAME_COMMAND) and self.damage == 0
+        return self.outcome in (WENT_ON, SAME_COMMAND) and self.is_as_promised
 
 
 def append(file: Path, records: Iterable[Record]) -> None:

@@ -6,7 +6,7 @@ Starts runs of a tiny model as processes of their own, kills, stops or starves t
 moments, and gives the same command again until the run is complete. Its tables are then compared with
 what was committed before each fault and with those of an undisturbed run. FOLDER keeps the results of
 several calls, which continue one another; the table is of all of them. The exit code is 1 if a row was
-lost, doubled or changed, or a run did not come to its end.
+lost, doubled or changed, more was done again than is promised, or a run did not come to its end.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     file = parsed.folder / "faults.jsonl"
     records = _do(_kinds(parsed.only, private=private), settings, model, parsed, file)
     print(f"\n{show(records)}")
-    sys.exit(any(record.damage or not record.survived for record in records if _counts(record)))
+    sys.exit(not all(one.survived or _is_refused_by_design(one) for one in records))
 
 
 def _arguments() -> argparse.Namespace:
@@ -162,9 +162,9 @@ def _tell(record: Record) -> None:
     )
 
 
-def _counts(record: Record) -> bool:
-    """Whether a fault that was not survived fails the benchmark; what is refused by design does not."""
-    return record.outcome != BY_HAND or record.damage > 0
+def _is_refused_by_design(record: Record) -> bool:
+    """Whether a message was followed, and the run came to its right end."""
+    return record.outcome == BY_HAND and record.is_as_promised
 
 
 if __name__ == "__main__":

@@ -45,3 +45,10 @@ def test_records_of_several_calls_are_one_table(tmp_path: Path) -> None:
     assert "| driver killed | 1 | 1 |" in table
     assert "raylet killed, seed 0, run 1, m: failed; 0 lost" in table
     assert table.endswith("restem: a reason")
+
+
+def test_more_than_a_chunk_or_an_epoch_again_is_not_survived() -> None:
+    assert record(prompts_again=6, epochs_again=1.0).survived
+    assert not record(prompts_again=7).survived
+    assert not record(epochs_again=1.1).survived
+    assert not record(differing=1).survived
