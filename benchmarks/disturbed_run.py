@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -244,8 +244,8 @@ class DisturbedRun:
         drawn.sort(key=lambda one: one[0])
         return [Planned(kind, _moment(timeline, seconds, kind.alive)) for seconds, kind in drawn]
 
-    def disturb(self, kinds: Sequence[Kind], reference: Reference) -> Iterator[Record]:
-        """Run, with faults; yields each after the run has gone on, the damage in all at the end."""
+    def disturb(self, kinds: Sequence[Kind], reference: Reference) -> list[Record]:
+        """Run to the end, with faults; each has the damage that all of them did."""
         records: list[Record] = []
         self.start = self.started_too()
         startup = reference.timeline.startup
@@ -269,7 +269,7 @@ class DisturbedRun:
             record.changed, record.differing = damage.changed, damage.differing
         if records:
             records[-1].left += self._left()
-        yield from records
+        return records
 
     def _hit(self, planned: Planned) -> Record | None:
         """Do a fault and see what the start does; None if there was nothing to do it to."""
@@ -315,6 +315,7 @@ class DisturbedRun:
     def _note_what_was_said(self, record: Record) -> None:
         """Note the last line of a start that ended by itself with an error."""
         if self.start.code is not None and self.start.code > 0:
+            record.code = self.start.code
             record.said = self.start.said
             name = f"seed-{record.seed}-run-{record.run}-{self.start.pid}.txt"
             (self.settings.printed / name).write_text("\n".join(self.start.printed))

@@ -34,8 +34,10 @@ class Record:
     moment: str
     did: str
     outcome: str
+    code: int | None = None
+    """The exit code of a start that ended by itself with an error."""
     said: str = ""
-    """The last line of the start that ended."""
+    """Its last line."""
     seconds: float | None = None
     """Until the next stage is sealed: after the fault, or after the same command was given."""
     prompts_again: int = 0

@@ -156,7 +156,7 @@ def compare(earlier: Sequence[Snapshot], now: Snapshot, undisturbed: Rows) -> Da
 
 
 def drawn_in_vain(location: Location) -> set[str]:
-    """Files of samples that were written and not committed, as `path prompts`; see `num_prompts`."""
+    """Files of samples that were written and not committed."""
     if not location.has_table(SAMPLES.name):
         return set()
     orphans = find_orphans(location, timedelta(0))
