@@ -330,18 +330,22 @@ class DisturbedRun:
     def _again(self, records: list[Record], kind: Kind | None = None) -> None:
         """Give the same command again, after the one that ended."""
         record = records[-1] if records else None
+        if kind is not None and kind.refused and record is not None:
+            self._do_what_is_said(record, kind)
         self._ended(record)
         self.start = self.started_too()
-        if kind is not None and kind.refused and self.start.wait(15.0) == 2 and record is not None:
-            record.outcome, record.said = BY_HAND, self.start.said
-            if kind.refused not in self.start.said:
-                return
-            kind.mend(self.start.said)
-            self.start = self.started_too()
         if record is not None and record.seconds is None:
             seconds = self.start.wait_for_progress(self.settings.patience)
             if self.start.code in (None, 0):
                 record.seconds = seconds
+
+    def _do_what_is_said(self, record: Record, kind: Kind) -> None:
+        """Give the same command, which is refused, and do what its message says."""
+        self._done |= {one.label for one in self.start.sealed}
+        self.start = self.started_too()
+        if self.start.wait(self.settings.patience) == 2 and kind.refused in self.start.said:
+            record.outcome, record.code, record.said = BY_HAND, 2, self.start.said
+            kind.mend(self.start.said)
 
     def _to_the_end(self, records: list[Record]) -> None:
         """Let the run end, with the same command again if need be."""

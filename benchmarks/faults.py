@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
 def _kinds(only: Sequence[str] | None, *, private: bool) -> list[Kind]:
     """The kinds of faults that can be done here; those that cannot are named."""
     kinds = [KINDS[name] for name in only or KINDS]
-    missing = {}
+    missing: dict[str, str] = {}
     if not private:
         missing |= dict.fromkeys(_IN_SMALL_PLACES, "no file system can be mounted here")
     if S3_JARS not in os.environ:

@@ -27,7 +27,7 @@ from jobs.machine.leftovers import (
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.config.secret import revealed, without_credentials
-from pipelines.errors import MachineError, first_line
+from pipelines.errors import MachineError, RestEMError, first_line
 from pipelines.lake.location import Location
 from pipelines.runtime.cache import cache_folder
 from pipelines.runtime.hardware import usable_cores
@@ -78,6 +78,31 @@ class Sessions:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+        is_unexplained = isinstance(error, Exception) and not isinstance(error, RestEMError)
+        if is_unexplained and self._jvm_has_ended():
+            raise MachineError(
+                "Spark's JVM was killed, most likely for memory (spark.driver_memory); the same command "
+                f"goes on; its log is {self.log_folder / 'spark.log'}"
+            ) from None
+
+    def _stop_spark(self) -> None:
+        from py4j.protocol import Py4JError
+
+        assert self._spark is not None
+        try:
+            self._spark.stop()
+        except (OSError, Py4JError):
+            if not self._jvm_has_ended():  # else there is nothing to stop
+                raise
+
+    def _jvm_has_ended(self) -> bool:
+        """Whether the JVM that this process started has ended."""
+        if self._spark is None:
+            return False
+        from pyspark import SparkContext
+
+        process = getattr(SparkContext._gateway, "proc", None)
+        return process is not None and process.poll() is not None
 
     @property
     def log_folder(self) -> Path:
@@ -93,7 +118,7 @@ class Sessions:
         with self._lock:
             if self._spark is None:
                 self._spark = spark_session(self._config.spark, self.log_folder)
-                self._open.callback(self._spark.stop)
+                self._open.callback(self._stop_spark)
                 if self._config.spark.remote is None:
                     _require_file_system(self._spark, self._config.lake.uri)
             return self._spark

@@ -128,6 +128,34 @@ assert not ray.is_initialized()
     assert (tmp_path / "runs" / "r" / "logs" / "spark.log").stat().st_size > 0
 
 
+@pytest.mark.slow
+def test_a_killed_jvm_is_one_clear_error(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from jobs.machine.sessions import Sessions
+from pipelines.config import RunConfig
+from pipelines.errors import MachineError
+source = {{"kind": "jsonl", "location": "x"}}
+config = RunConfig.model_validate(
+    {{"name": "r", "output": {str(tmp_path)!r}, "problems": {{"sources": [source]}}}}
+)
+try:
+    with Sessions(config) as sessions:
+        session = sessions.spark()
+        from pyspark import SparkContext
+        SparkContext._gateway.proc.kill()
+        SparkContext._gateway.proc.wait()
+        session.range(3).count()
+except MachineError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Spark's JVM was killed"), done.stdout
+
+
 def test_unused_sessions_write_nothing(tmp_path: Path) -> None:
     source = {"kind": "jsonl", "location": "x"}
     config = RunConfig.model_validate(
