@@ -562,9 +562,10 @@ def open_lake(
             another configuration. Nothing is written then.
     """
     location = Location.of(config.lake)
-    books = Books(location, config, code_version())
     with run_lock(location, config.name) as is_locked:
         refuse_another_version(location)
+        location = location.patient()  # the store answers: an outage from here on is waited out
+        books = Books(location, config, code_version())
         books.refuse_another_config()
         lease = Lease(location, config.name, code_version(), is_locked=is_locked, say=progress.say)
         lease.wait_until_free()

@@ -21,6 +21,13 @@ POLICIES_FOLDER = "_policies"
 """Where trained policies are in a lake; see pipelines/checkpoints/store.py."""
 _BLOCK = 16 * 2**20
 """Bytes that are copied at once between a machine and an object store."""
+_PATIENT = {
+    "max_retries": "1000",
+    "retry_timeout": "120s",
+    "backoff_config.init_backoff": "200ms",
+    "backoff_config.max_backoff": "5s",
+}
+"""delta-rs's options for requests to a store; `lake.storage_options` may replace them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,16 @@ class Location:
         if "://" not in uri:
             uri = str(Path(uri).expanduser().resolve())
         return cls(uri, dict(storage_options))
+
+    def patient(self) -> Location:
+        """The same location, waiting up to two minutes for a store that does not answer.
+
+        By default delta-rs gives up after about two seconds of refused connections, which is right
+        for a mistake in the address, and not for a run at work.
+        """
+        if self.is_local:
+            return self
+        return Location(self.uri, {**_PATIENT, **self.storage_options})
 
     @property
     def is_local(self) -> bool:

@@ -88,7 +88,11 @@ def worker_command(job: FineTuneJob) -> list[str]:
     if job.training.num_workers == 1:
         return [sys.executable, "-m", *worker]
     agent = [sys.executable, "-m", "pipelines.tuning.torchrun", "--standalone"]
-    return [*agent, f"--nproc-per-node={job.training.num_workers}", "-m", *worker]
+    options = [
+        f"--nproc-per-node={job.training.num_workers}",
+        f"--log-dir={job.folder / 'torchrun'}",
+    ]
+    return [*agent, *options, "-m", *worker]
 
 
 def _run_here(job: FineTuneJob, reader: ProgressReader) -> None:
@@ -121,12 +125,20 @@ def _run_here(job: FineTuneJob, reader: ProgressReader) -> None:
             code = process.wait()
     reader.update()
     if code != 0:
-        raise reader.failure or StageFailed(_explain(code, log_file))
+        raise reader.failure or StageFailed(explain_failure(code, log_file))
 
 
-def _explain(code: int, log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    last = lines[-1] if lines else "no output"
-    if code == -9:
+def explain_failure(code: int, log: Path) -> str:
+    """Why the workers ended without a result.
+
+    Args:
+        code: the exit code of the only worker, or of torchrun's agent.
+        log: what it printed.
+    """
+    lines = log.read_text(errors="replace").splitlines()
+    # torchrun's agent ends with a frame around the worker's exit code.
+    said = [line for line in lines if line.strip(" =-")]
+    last = said[-1].strip() if said else "no output"
+    if code == -9 or last.startswith("traceback : Signal 9 (SIGKILL)"):
         last = "a worker was killed, most likely for memory; lower training.rows_per_pass"
     return f"fine-tuning failed (exit code {code}): {last}; see {log}"

@@ -17,11 +17,19 @@ from pipelines.config import ImproveConfig, RayConfig, RewardConfig, TrainingCon
 from pipelines.errors import InputError
 from pipelines.runtime.progress import SilentProgress
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
-from pipelines.tuning.launch import fine_tune, worker_command
+from pipelines.tuning.launch import explain_failure, fine_tune, worker_command
 from tests.pipelines.tuning.rows import write_job
 from tests.tiny_model import build_tiny_model
 
 EPOCHS = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=3, patience=3)
+
+AGENT = """Root Cause (first observed failure):
+[0]:
+  exitcode  : -9 (pid: 7)
+  error_file: <N/A>
+  traceback : {why}
+============================================================
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +46,26 @@ def test_one_worker_needs_no_agent(tmp_path: Path) -> None:
     assert worker_command(job)[1:3] == ["-m", "pipelines.tuning.worker"]
     two = job.model_copy(update={"training": TrainingConfig(num_workers=2)})
     assert "--nproc-per-node=2" in worker_command(two)
+    # Else it leaves a folder among the machine's temporary files.
+    assert f"--log-dir={job.folder}/torchrun" in worker_command(two)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "said"),
+    [
+        (-9, "loading", "a worker was killed, most likely for memory"),
+        (1, AGENT.format(why="Signal 9 (SIGKILL) received by PID 7"), "a worker was killed, most"),
+        (1, AGENT.format(why="To enable traceback see: https"), "To enable traceback see"),
+        (4, "ValueError: no\n\n", "ValueError: no"),
+        (4, "", "no output"),
+    ],
+)
+def test_a_failure_is_explained_from_the_log(
+    tmp_path: Path, code: int, printed: str, said: str
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(printed)
+    assert said in explain_failure(code, log)
 
 
 @pytest.mark.slow
