@@ -86,7 +86,7 @@ class Sessions:
             ) from None
 
     def _stop_spark(self) -> None:
-        from py4j.protocol import Py4JError
+        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
         assert self._spark is not None
         try:
@@ -196,7 +196,7 @@ def _require_file_system(session: SparkSession, uri: str) -> None:
     """
     if Location.at(uri, {}).is_local:
         return
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
 
     jvm = session._jvm
     assert jvm is not None, "a classic session has a JVM"
