@@ -32,6 +32,9 @@ def temporary_folder() -> Path:
     """A folder for the temporary files of this process's JVM, removed when the process ends."""
     parent = Path(tempfile.gettempdir())
     remove_ended(parent, _OF_JVM)
+    # Also where this start does not come to need Ray.
+    remove_ended(Path(os.environ.get("RAY_TMPDIR", parent)) / "ray", RAY_SESSION)
+    remove_openmp_files()
     folder = Path(tempfile.mkdtemp(prefix=_OF_JVM, dir=parent))
     claim(folder)
     atexit.register(remove, folder)

@@ -51,15 +51,19 @@ def test_openmp_files_of_ended_processes_are_removed_and_no_others(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
-def test_the_next_jvm_removes_the_temporary_files_of_a_killed_one(
+def test_the_next_start_removes_the_folders_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
     registered: list[Path] = []
     monkeypatch.setattr("atexit.register", lambda _, folder: registered.append(folder))
     killed = temporary_folder()
     (killed / "blockmgr").mkdir()
     (killed / "restem.json").write_text(json.dumps(asdict(replace(this_process(), started="1"))))
+    (tmp_path / "ray").mkdir()
+    session(tmp_path / "ray", "killed", asdict(replace(this_process(), started="1")))
     folders = [temporary_folder(), temporary_folder()]
-    assert sorted(tmp_path.iterdir()) == sorted(folders)
+    assert sorted(tmp_path.glob("restem-jvm-*")) == sorted(folders)
+    assert list((tmp_path / "ray").iterdir()) == []
     assert registered == [killed, *folders]
