@@ -6,9 +6,13 @@ import sys
 import time
 from dataclasses import asdict
 
+import pytest
+
 from benchmarks.failing_store import FailingStore
 from pipelines.lake.location import Location
 from tests.pipelines.lake.object_store import s3_lake, storage_options
+
+pytestmark = pytest.mark.slow
 
 OUTAGE_SECONDS = 5.0
 
