@@ -226,7 +226,7 @@ def test_a_store_that_fails_later_costs_a_warning_and_not_the_run(tmp_path: Path
     tracker.finish([tmp_path / "missing.png"])
     assert len(warnings) == 3
     assert warnings[0].startswith("mlflow: iteration 0 has no run there (sqlite:///")
-    assert all("the run goes on" in line and "\n" not in line for line in warnings)
+    assert all("the work in the lake goes on" in line and "\n" not in line for line in warnings)
 
 
 def test_without_mlflow_nothing_is_logged(tmp_path: Path) -> None:
