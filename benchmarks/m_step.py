@@ -41,12 +41,12 @@ import pyarrow.parquet as pq
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from pipelines.checkpoints.base_model import resolve_base_model
 from pipelines.config import ImproveConfig, ModelConfig, TrainingConfig
 from pipelines.datasets.story_problems import story_problems
 from pipelines.placement.model_memory import shape_of_config
 from pipelines.placement.nvidia import number_format, nvidia_report
 from pipelines.runtime.hardware import memory_gib, processor
-from pipelines.tuning.base_model import resolve_base_model
 from pipelines.tuning.fine_tune import train
 from pipelines.tuning.job import FineTuneJob
 from pipelines.tuning.loading import load_model, load_tokenizer, read_train

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from benchmarks.watch import Watch
 
 
-class PeakMemory:
+class PeakMemory(Watch):
     """Watches this process and its descendants inside a `with` block; `gib` is their peak sum."""
 
     def __init__(self, every: float = 1.0) -> None:
+        super().__init__(self._measure, every)
         self.gib = 0.0
-        self._every = every
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(self._every):
-            now = sum(private_bytes(pid) for pid in descendants(os.getpid()))
-            self.gib = max(self.gib, now / 2**30)
+    def _measure(self) -> None:
+        now = sum(private_bytes(pid) for pid in descendants(os.getpid()))
+        self.gib = max(self.gib, now / 2**30)
 
 
 def descendants(root: int) -> set[int]:

@@ -34,6 +34,9 @@ class Context:
     expected_rows: int | None = None
     """Number of rows that the inputs imply: for samples, prompts x N; for rewards, samples; etc."""
 
+    may_be_empty: bool = False
+    """Whether there may be no rows."""
+
     refused_references: Found | None = None
     """Problems whose reference answer is rejected by their own verifier."""
 
@@ -65,5 +68,7 @@ class Context:
     """Mean solution length in the same table of the last iteration, in tokens."""
     max_change: float = 3.0
     """Factor by which either may change from one iteration to the next without a warning."""
+    max_killed_share: float = 0.02
+    """Largest share of samples whose prompt kills the engine, 0 to 1."""
     max_truncated_share: float = 0.2
     """Share of samples cut at max_tokens above which a warning is reported."""

@@ -11,7 +11,7 @@ def expectations(context: Context) -> list[Rule]:
     """One prompt per problem, purpose and decoding; greedy decoding draws one solution."""
     greedy = Where("decoding", (GREEDY,))
     rules: list[Rule] = [
-        RowCount(1),
+        RowCount(0 if context.may_be_empty else 1),
         Unique(("problem_id", "purpose", "decoding")),
         Between("num_samples", 1, 1, greedy),
         Between("temperature", 0, 0, greedy),

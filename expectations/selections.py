@@ -6,7 +6,7 @@ from expectations.check_result import percent
 from expectations.context import Context
 from expectations.rule import NoneOf, OneOf, RowCount, Rule
 from schemas.checks import WARNING
-from schemas.selections import BELOW_THRESHOLD
+from schemas.selections import NOT_ACCEPTED
 
 
 def expectations(context: Context) -> list[Rule]:
@@ -17,7 +17,7 @@ def expectations(context: Context) -> list[Rule]:
     last = context.last_accepted_share
     if not last:  # No factor leads from a share of 0 to another share.
         return rules
-    refused = (BELOW_THRESHOLD,)
+    refused = NOT_ACCEPTED
     basis = (
         f"{percent(last)} accepted in the last iteration; "
         f"may change by a factor of {context.max_change:g}"

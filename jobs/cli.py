@@ -97,6 +97,14 @@ Storage = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="An object store's option, as delta-rs names it."),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(help="Use the settings of a method, a file in configs/methods/, such as star."),
+]
+NoReuse = Annotated[
+    bool,
+    typer.Option("--no-reuse", help="Draw and score anew what other runs of the lake have."),
+]
 OneRun = Annotated[str | None, typer.Option("--run", help="Rows of this run only.")]
 _HERE = "restem-data/lake"
 
@@ -120,13 +128,21 @@ def _restem(
 
 
 @app.command()
-def run(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+def run(
+    config: Config,
+    name: Name = None,
+    set: Set = None,  # noqa: A002
+    method: Method = None,
+    no_reuse: NoReuse = False,
+) -> None:
     """Run ReST-EM, or go on with a run that was stopped."""
-    settings = _load(config, name, set)  # before the engines, so that mistakes show at once
+    # Before the engines, so that mistakes show at once.
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run as run_loop
 
     changes = [word for item in set or () for word in ("--set", item)]
-    run_loop(settings, [str(config), *changes])
+    chosen = ["--method", method] if method else []
+    run_loop(settings, [str(config), *chosen, *changes, *(["--no-reuse"] if no_reuse else [])])
 
 
 class StageCommand(TyperCommand):
@@ -151,27 +167,30 @@ def stage(
     ] = 0,
     name: Name = None,
     set: Set = None,  # noqa: A002
+    method: Method = None,
+    no_reuse: NoReuse = False,
 ) -> None:
     """Run one or several stages of a run as a job of their own on a cluster.
 
     Their inputs must be sealed: `restem stage evaluate,select@1,curate@1 CONFIG`.
     """
-    settings = _load(config, name, set)
+    settings = _load(config, name, _with_reuse(set, no_reuse), method)
     from jobs.run import run_stages
 
     run_stages(settings, stages, iteration)
 
 
 @app.command()
-def plan(config: Config, name: Name = None, set: Set = None) -> None:  # noqa: A002
+def plan(config: Config, name: Name = None, set: Set = None, method: Method = None) -> None:  # noqa: A002
     """Show what a run would do; nothing is run.
 
-    Stages with their rows, tokens, engine starts and commits. Refuses what a run would refuse: reads
-    the problems on this machine, their prompts' lengths, and tries the reward on some references.
+    Stages with their rows, tokens, engine starts and commits; the machines, and what engines and
+    workers would hold there. Refuses what a run would refuse: reads the problems on this machine,
+    their prompts' lengths, and tries the reward on some references.
     """
     from jobs.show.plan import show_plan
 
-    show_plan(_load(config, name, set))
+    show_plan(_load(config, name, set, method))
 
 
 @app.command()
@@ -182,6 +201,7 @@ def contamination(
     ] = 5,
     name: Name = None,
     set: Set = None,  # noqa: A002
+    method: Method = None,
 ) -> None:
     """Look for test problems among the training problems; nothing is run or written.
 
@@ -190,7 +210,7 @@ def contamination(
     """
     from jobs.show.contamination import show_contamination
 
-    show_contamination(_load(config, name, set), examples)
+    show_contamination(_load(config, name, set, method), examples)
 
 
 @app.command()
@@ -277,7 +297,7 @@ def rescore(
     Prints the verdicts that changed, and what would change in the training sets. Code that the lake
     names is run only if it is built in, in your --config, or with --trust.
     """
-    own = None if config is None else _load(config, None, None)
+    own = None if config is None else _load(config, None, None, None)
     reader = _reader(lake, storage)
     reader.require_run(run)  # before the engines, so that mistakes show at once
     from jobs.show.rescore import rescore as rescore_run
@@ -296,9 +316,9 @@ def vacuum(
         bool, typer.Option("--remove", help="Remove them; otherwise they are only shown.")
     ] = False,
 ) -> None:
-    """Find the files that killed runs left behind, which no version of a table names.
+    """Find what nothing names: files of killed, deleted and renamed runs, and unused policies.
 
-    Keeps whatever a version of a table names, and all files of runs that are being worked on.
+    Keeps what any version of a table names of the other runs, and all files of runs at work.
     """
     from jobs.show.vacuum import vacuum as vacuum_lake
 
@@ -352,6 +372,167 @@ def compare(
     from pipelines.results.compare import compare as compare_runs
 
     show_comparison(compare_runs(_reader(lake, storage), runs))
+
+
+runs = typer.Typer(help="The runs of a lake: list, fork, rename and delete them.")
+app.add_typer(runs, name="runs")
+
+
+@runs.callback(invoke_without_command=True)
+def _runs(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_runs(os.environ.get("RESTEM_LAKE", _HERE))
+
+
+@runs.command("list")
+def list_runs(lake: Lake = _HERE, storage: Storage = None) -> None:
+    """Show the runs of a lake: state, iterations, base model, test accuracy, rows, size."""
+    from jobs.show.runs import list_runs as show_runs
+
+    show_runs(_reader(lake, storage))
+
+
+@runs.command("fork")
+def fork_run(
+    run: Annotated[str, typer.Argument(help="The run; it stays as it is.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of the new run.", show_default=False)],
+    first: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="STAGE@ITERATION", help="First stage that the new run makes itself."
+        ),
+    ],
+    set: Set = None,  # noqa: A002
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Make a run that takes its first stages from another, and has other settings from a stage on.
+
+    The same samples with another cutoff: `restem runs fork OLD NEW --from select@1 --set
+    curate.cutoff=5`. A setting that decides rows of an earlier stage is refused.
+    """
+    from jobs.show.runs import fork_run as fork
+
+    fork(_reader(lake, storage), run, name, first, tuple(set or ()))
+
+
+@runs.command("rename")
+def rename_run(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Give a run another name, in the lake, its folder and MLflow."""
+    from jobs.show.runs import rename
+
+    rename(_reader(lake, storage), run, name)
+
+
+@runs.command("delete")
+def delete_run(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Delete a run: its rows, its folder, its run in MLflow. Shows them and asks first."""
+    from jobs.show.runs import delete
+
+    delete(_reader(lake, storage), run, None if yes else _confirmed)
+
+
+def _confirmed() -> bool:
+    """Whether the user says yes; without a terminal nobody can be asked."""
+    return sys.stdin.isatty() and typer.confirm("Delete it?")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="One or several runs.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("restem-report"),
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Write a report as HTML pages that open from disk.
+
+    Results, plots, stages, data checks, settings and samples to browse; several runs are compared
+    with the first.
+    """
+    from jobs.show.pages.report import write_report_pages
+
+    typer.echo(write_report_pages(_reader(lake, storage), runs, output, samples, seed))
+
+
+@app.command()
+def browse(
+    runs: Annotated[list[str] | None, typer.Argument(help="Default: the newest run.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples per run that can be browsed.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their choice.")] = 0,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Serve the report's pages over the live lake, to this machine alone.
+
+    Reload a page to see what a run has made since. Nothing can be changed through it.
+    """
+    from jobs.show.pages.serve import LivePages, serve
+
+    reader = _reader(lake, storage)
+    there = reader.runs()
+    for name in runs or ():
+        reader.require_run(name)
+    if not there:
+        raise ConfigError("browse: the lake has no run yet; start one with: restem run CONFIG")
+    serve(LivePages(reader, runs or there[-1:], samples, seed), port)
+
+
+class Files(StrEnum):
+    """How rows are written."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Whose policy; default: the last.")
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The policy with the best greedy accuracy on D_val.")
+    ] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="All samples with their verdicts, too.")
+    ] = False,
+    format: Annotated[Files, typer.Option(help="Of the rows' files.")] = Files.parquet,  # noqa: A002
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add it to MLflow's model registry.")
+    ] = None,
+    lake: Lake = _HERE,
+    storage: Storage = None,
+) -> None:
+    """Take a policy out, as a Hugging Face folder with a model card, and its training set.
+
+    OUTPUT/policy loads with transformers and vLLM, OUTPUT/data with datasets.
+    """
+    if best and iteration is not None:
+        raise ConfigError("export: name --iteration or --best, not both")
+    from jobs.show.export import export_policy
+
+    export_policy(
+        _reader(lake, storage), run, output, iteration, format.value,
+        best=best, samples=samples, register=register,
+    )  # fmt: skip
 
 
 grade = typer.Typer(help="Suites graded by hand: export them, import the marks.")
@@ -409,10 +590,16 @@ def doctor() -> None:
     raise typer.Exit(show_findings(diagnose()))
 
 
-def _load(path: Path, name: str | None, overrides: list[str] | None) -> RunConfig:
+def _with_reuse(overrides: list[str] | None, no_reuse: bool) -> list[str]:
+    return [*(overrides or ()), *(["lake.reuse=false"] if no_reuse else [])]
+
+
+def _load(
+    path: Path, name: str | None, overrides: list[str] | None, method: str | None
+) -> RunConfig:
     from pipelines.config.load import load_config
 
-    return load_config(path, name, tuple(overrides or ()))
+    return load_config(path, name, tuple(overrides or ()), method)
 
 
 def _reader(uri: str, storage: list[str] | None) -> LakeReader:

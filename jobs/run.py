@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jobs.machine.places import naming_full_disks, require_writable
+from jobs.machine.places import (
+    claim_folder,
+    naming_full_disks,
+    require_own_folder,
+    require_writable,
+)
 from jobs.machine.preflight import pinned_to_contents, preflight
 from jobs.machine.quiet import engines_to_log, stderr_to_log
 from jobs.machine.sessions import Sessions
+from jobs.show.pages.report import INDEX, write_report_pages
 from jobs.show.report import discard_report, has_report, show_report, write_report
+from pipelines.checkpoints.load import PolicyLoader
 from pipelines.config import RunConfig
 from pipelines.errors import HeldByAnother, first_line
 from pipelines.lake.lake import Lake, open_lake
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from pipelines.rest_em import rest_em
+from pipelines.results.markdown import in_markdown
 from pipelines.results.report import RunReport, report
 from pipelines.runs.check_context import ExpectationGate
+from pipelines.runs.lost_policies import train_lost_policies
 from pipelines.runs.run_listener import RunListener
 from pipelines.runs.stages_by_name import named_steps, run_steps
 from pipelines.runs.steps import Step, steps_of, timed_stages
@@ -45,13 +54,14 @@ def run(config: RunConfig, typed: Sequence[str] = ()) -> None:
             discard_report(config)  # of a run that is finished and grows now
             pending, sources = opened.pending, SourceRows(opened.config)
             with opened.started(pending, sources, spark=bool(pending)):
+                opened.train_lost_policies(pending)
                 # A run that was killed after its last seal has nothing to make: this only completes
                 # what the tracker has of it.
                 stages = Stages(opened.config, sources)
                 rest_em(opened.lake, stages, config.num_iterations)
             made = opened.finish(typed)
         else:
-            made = report(opened.reader, opened.config, timed_stages(config), typed)
+            made = opened.report(typed)
     show_report(made)
 
 
@@ -72,6 +82,8 @@ def run_stages(config: RunConfig, names: str, iteration: int) -> None:
         _open_run(config) as opened,
         opened.started(steps, SourceRows(opened.config), spark=needs_spark),
     ):
+        is_made = opened.lake.is_made
+        opened.train_lost_policies([s for s in steps if not is_made(s.stage, s.iteration)])
         run_steps(opened.lake, steps)
         if opened.pending:
             opened.follower.stop(Ending.HAS_MORE_STAGES, f"{names} done; other stages are to come")
@@ -124,6 +136,7 @@ class _OpenRun:
         names = {step.stage.name for step in steps}
         unchecked = None if self.lake.is_sealed(0, "ingest") else sources
         preflight(self.config, names, unchecked, self.sessions.start_ray, self.progress.say)
+        claim_folder(self.config)
         with stderr_to_log(self.sessions.log_folder):
             import pyspark.sql  # noqa: F401 - before the thread that uses it
 
@@ -135,11 +148,28 @@ class _OpenRun:
                     session.result()
             yield
 
+    def report(self, typed: Sequence[str]) -> RunReport:
+        """The run's report; its plot is written to the run's folder."""
+        folder = self.config.folder
+        plot, pages = folder / "accuracy.png", folder / "report" / INDEX
+        made = report(self.reader, self.config, timed_stages(self.config), typed, plot)
+        return replace(made, pages=pages)
+
+    def train_lost_policies(self, pending: Sequence[Step]) -> None:
+        """See pipelines.runs.lost_policies.
+
+        Args:
+            pending: the steps to come.
+        """
+        train_lost_policies(self.lake, pending, PolicyLoader.of(self.config), self.progress)
+
     def finish(self, typed: Sequence[str]) -> RunReport:
         """Write what the run leaves beside its tables, log it to the tracker, and report it."""
+        claim_folder(self.config)  # again, by the lake's id: a new lake has none before
         self.gate.write_data_docs()
-        made = report(self.reader, self.config, timed_stages(self.config), typed)
-        self.follower.finish(self.reader)
+        made = self.report(typed)
+        pages = write_report_pages(self.reader, [self.config.name], self.config.folder / "report")
+        self.follower.finish(self.reader, pages.parent, in_markdown(made))
         write_report(made, self.config)  # Last: its file says that the run is finished.
         return made
 
@@ -148,7 +178,8 @@ class _OpenRun:
 def _open_run(config: RunConfig) -> Iterator[_OpenRun]:
     progress = for_terminal()
     require_writable(config)
-    config = pinned_to_contents(config)
+    require_own_folder(config)
+    config = pinned_to_contents(config, ask_hub=True)
     with ExitStack() as stack:
         stack.enter_context(naming_full_disks(config))
         stack.enter_context(engines_to_log(config.folder / "logs"))

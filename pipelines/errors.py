@@ -37,6 +37,10 @@ class HeldByAnother(LakeError):
     """Another start of the run works on it: this one came later, or was taken for dead."""
 
 
+class PolicyLost(LakeError):
+    """A policy's checkpoint is not where it was stored, or does not hold its weights."""
+
+
 class ExpectationsFailed(RestEMError):
     """A table breaks a critical expectation; it is not handed on."""
 

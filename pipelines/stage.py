@@ -16,7 +16,7 @@ All that is known of a stage is in its object: name, table, inputs, engine, size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -52,6 +52,16 @@ class Engines(Protocol):
         """Connect to Ray; nothing happens the second time."""
 
 
+@dataclass(frozen=True)
+class SealedElsewhere:
+    """A stage that another run of the lake has sealed."""
+
+    run: str
+    snapshot: Snapshot
+    settings: Mapping[str, str]
+    """The resolved settings that it was made with."""
+
+
 @dataclass
 class StageContext:
     """What a stage is given besides its inputs."""
@@ -59,7 +69,7 @@ class StageContext:
     engines: Engines
     progress: Progress
     folder: Path
-    """The run's folder, for checkpoints and logs."""
+    """The run's folder, for logs and what is left to go on from after a kill."""
     measures: dict[str, float] = field(default_factory=dict)
     """What the stage measures while it runs; kept in its commits and its seal.
 
@@ -71,6 +81,8 @@ class StageContext:
 
     A stage finds here what the run has resolved before, in other iterations and by other starts.
     """
+    sealed_elsewhere: Callable[[str], Sequence[SealedElsewhere]] = lambda _: ()
+    """The tables of a stage, by its name, in other runs of the lake; the newest first."""
     earlier_seconds: float = 0.0
     """Wall time that the stage knows earlier starts to have spent on what it made."""
 
@@ -153,12 +165,16 @@ class _Stage:
     """The table made."""
     reads: tuple[Table, ...] = ()
     """The tables of the inputs, in the order in which the function takes them."""
+    loads_policy: bool = False
+    """Whether it loads the weights of the policies it reads, and not only their rows."""
     workload: Workload = field(default_factory=Workload)
     covers: tuple[str, ...] = ()
     """What it makes rows for, of what may grow after it is sealed (suites, E-steps).
 
     A sealed stage that covers less is extended: the missing rows are added to those that are there.
     """
+    is_beside_others: bool = False
+    """Whether it adds to an iteration's rows that other stages of the same table make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +203,8 @@ class StreamStage(_Stage):
 
     function: Callable[..., Iterator[list[WrittenFile]]]
     engine: Engine = Engine.RAY
-    obsolete: Callable[[], str] | None = None
-    """Makes a SQL condition on committed rows that are made again; None if there are none.
+    obsolete: Callable[..., str] | None = None
+    """Makes, of the inputs, a SQL condition on committed rows that are made again; None: there are none.
 
     They are removed in one commit before the function is called.
     """

@@ -10,7 +10,11 @@ POLICIES = Table(
         RUN_ID,
         ITERATION,
         Column("policy_id", ColumnType.STRING, "hash of the weights"),
-        Column("checkpoint_uri", ColumnType.STRING, "folder or hub id that loads it"),
+        Column(
+            "checkpoint_uri",
+            ColumnType.STRING,
+            "where its checkpoint is: a URI in the lake, or the base model's name or folder",
+        ),
         Column(
             "started_from",
             ColumnType.STRING,

@@ -8,6 +8,10 @@ from schemas.table import ITERATION, RUN_ID, Column, ColumnType, Table
 
 SAMPLE = "sample"
 """The E-step's decoding: N solutions at the training temperature."""
+HINTED = "hinted"
+"""The E-step's decoding of a problem that is asked again with its answer as a hint."""
+FOR_TRAINING = (SAMPLE, HINTED)
+"""The decodings whose samples may be trained on."""
 GREEDY = "greedy"
 """One solution at temperature 0."""
 PASS_AT_K = "pass_at_k"
@@ -27,7 +31,7 @@ PROMPTS = Table(
             "decoding",
             ColumnType.STRING,
             "how solutions are drawn",
-            allowed=(SAMPLE, GREEDY, PASS_AT_K),
+            allowed=(SAMPLE, HINTED, GREEDY, PASS_AT_K),
         ),
         Column("num_samples", ColumnType.INT, "N: number of solutions to draw", minimum=1),
         Column("temperature", ColumnType.DOUBLE, "sampling temperature; 0 is greedy", minimum=0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ _SOLVED = {"first": (1, 2, 3), "second": (1, 2, 4)}
 """Greedily solved test problems of a run, an iteration."""
 
 
-def write_lake(folder: Path) -> Path:
-    """Write the lake into `folder`, one commit a run and table."""
+def write_lake(folder: Path, change: Callable[[Rows], None] = lambda _: None) -> Path:
+    """Write the lake into `folder`, one commit a run and table.
+
+    Args:
+        folder: where to.
+        change: edits the rows of each run before they are written.
+    """
     for run in ("first", "second"):
         made = run_rows(run)
+        change(made)
         for table in TABLES:
             write_deltalake(
                 folder / table.name,
@@ -178,6 +185,7 @@ def _draw(
             shared
             | {
                 "iteration": iteration + 1,
+                "drawn_in": iteration,
                 "sample_id": name,
                 "kept": kept,
                 "reason": reason,
@@ -195,6 +203,7 @@ def _training_set(rows: Rows, iteration: int) -> list[dict[str, Any]]:
             "iteration": iteration,
             "sample_id": row["sample_id"],
             "problem_id": row["problem_id"],
+            "drawn_in": row["drawn_in"],
             "policy_id": samples[row["sample_id"]]["policy_id"],
             "prompt": _text(int(row["problem_id"].split("-")[1])),
             "solution": samples[row["sample_id"]]["solution"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.lake.location import Location
 from pipelines.lake.reader import LakeReader
 from tests.pipelines.results.test_commands import pasted
@@ -74,7 +76,8 @@ def test_every_policy_starts_from_the_base_model(project: tuple[Path, str]) -> N
     assert [row["started_from"] for row in policies] == [None, base, base]
     assert len({row["policy_id"] for row in policies}) == 3
     for row in policies[1:]:
-        assert (Path(row["checkpoint_uri"]) / "model.safetensors").exists()
+        assert row["checkpoint_uri"] == str(folder / "lake" / "_policies" / row["policy_id"])
+        assert policy_id_of(Path(row["checkpoint_uri"])) == row["policy_id"]
         assert len(json.loads(row["history"])) >= 1
 
 
@@ -114,6 +117,25 @@ def test_commits_name_their_mlflow_run_and_mlflow_names_their_tables(
     logged = client.get_run(run_id)
     assert "test/greedy_accuracy" in logged.data.metrics
     assert "samples" in {item.dataset.name for item in logged.inputs.dataset_inputs}
+    parent = client.get_run(logged.data.tags["mlflow.parentRunId"])
+    assert {item.dataset.name for item in parent.inputs.dataset_inputs} == {
+        "problems",
+        "training_set",
+    }
+    assert "| test greedy |" in parent.data.tags["mlflow.note.content"]
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "report")} == {
+        "report/index.html",
+        "report/samples-tiny.html",
+    }
+
+
+def test_it_leaves_pages_with_its_results_and_samples(project: tuple[Path, str]) -> None:
+    folder, printed = project
+    pages = folder / "data" / "runs" / "tiny" / "report"
+    assert f"Pages: {pages / 'index.html'}" in printed
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"Complete: (\d+) of \1 stages sealed", index)
+    assert re.search(r"All \d+ samples of the run", index)
 
 
 def test_it_ends_with_a_table_a_picture_and_the_next_commands(project: tuple[Path, str]) -> None:
@@ -151,7 +173,8 @@ def test_the_same_command_again_changes_nothing_and_shows_the_result(
     assert code == 0, again
     assert rows(folder, "SELECT * FROM stages ORDER BY iteration, stage") == before
     report = (folder / "data" / "runs" / "tiny" / "report.txt").read_text().strip()
-    assert "test greedy [95 % interval]" in report
+    assert "test greedy" in report
+    assert max(map(len, report.split("Seconds per stage")[0].splitlines())) <= 80
     assert report in printed
     assert report in again
 
@@ -200,3 +223,45 @@ def test_a_sample_is_explained_from_the_problem_to_the_training_set(
     code, printed = restem("explain", sample["sample_id"], "--lake", str(folder / "lake"))
     assert code == 0, printed
     assert "kept" in printed
+
+
+def test_a_fork_trains_on_other_rows_of_the_same_samples_and_is_renamed_and_deleted(
+    project: tuple[Path, str],
+) -> None:
+    import mlflow
+
+    folder, _ = project
+    lake, before = ("--lake", str(folder / "lake")), rows(folder, "SELECT * FROM stages")
+    changes = ("--set", "curate.cutoff=1", "--set", "num_iterations=1")
+    code, printed = restem("runs", "fork", "tiny", "forked", "--from", "select@1", *changes, *lake)
+    assert code == 0, printed
+    code, printed = restem("run", str(folder / "tiny.yaml"), "--name", "forked", *changes)
+    assert code == 0, printed
+    assert "iteration 1  select" in printed
+    assert "iteration 0" not in printed.split("policies by iteration")[0]
+    drawn = rows(
+        folder,
+        "SELECT count(*) AS n, count(DISTINCT sample_id) AS ids FROM samples WHERE iteration = 0",
+    )
+    assert drawn[0]["n"] == 2 * drawn[0]["ids"]
+    trained = rows(
+        folder,
+        "SELECT count(*) AS n, count(DISTINCT problem_id) AS problems FROM training_set "
+        "WHERE run_id = 'forked'",
+    )
+    assert trained[0]["n"] == trained[0]["problems"] > 0
+    (own,) = rows(folder, "SELECT mlflow_run_id AS id FROM runs WHERE run_id = 'forked'")
+
+    code, printed = restem("runs", "rename", "forked", "renamed", *lake)
+    assert code == 0, printed
+    code, printed = restem("run", str(folder / "tiny.yaml"), "--name", "renamed", *changes)
+    assert code == 0, printed
+    assert "iteration 1  " not in printed
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    assert client.get_run(own["id"]).info.run_name == "renamed"
+
+    code, printed = restem("runs", "delete", "renamed", "--yes", *lake)
+    assert code == 0, printed
+    assert client.get_run(own["id"]).info.lifecycle_stage == "deleted"
+    assert [path.name for path in (folder / "data" / "runs").iterdir()] == ["tiny"]
+    assert rows(folder, "SELECT * FROM stages") == before

@@ -142,3 +142,53 @@ def _make_setup(folder: Path, nvidia_smi: str, *arguments: str) -> subprocess.Co
         capture_output=True,
         text=True,
     )
+
+
+UV = """#!/bin/sh
+echo "$*" >> {folder}/asked
+case "$1" in
+cache) echo {folder}/cache ;;
+venv) for last; do :; done; mkdir -p $last/bin
+    printf '#!/bin/sh\\nexit {imports}\\n' > $last/bin/python; chmod +x $last/bin/python ;;
+pip) exit {installs} ;;
+esac
+"""
+"""A uv that makes an environment whose Python imports anything, or nothing."""
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "installs", "imports", "code", "said"),
+    [
+        (40, 0, 0, 0, "requirements/cuda.txt installs and imports"),
+        (40, 1, 0, 1, ""),
+        (40, 0, 1, 1, ""),
+        (
+            24,
+            0,
+            0,
+            0,
+            "NOT CHECKED: whether requirements/cuda.txt installs and imports: 25 GiB must",
+        ),
+    ],
+    ids=["it does", "it does not install", "it does not import", "too small a disk"],
+)
+def test_ci_fails_if_the_lock_for_gpus_does_not_install_or_import(
+    tmp_path: Path, free_gib: int, installs: int, imports: int, code: int, said: str
+) -> None:
+    assert "make check-cuda\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    disk = f"#!/bin/sh\necho Filesystem\necho /dev/x 9 9 {free_gib * 2**20} 9% /\n"
+    uv = UV.format(folder=tmp_path, installs=installs, imports=imports)
+    for name, script in {"uv": uv, "df": disk}.items():
+        (tmp_path / name).write_text(script, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / ".ci" / "check-cuda"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.startswith(said)) == (code, True), done
+    assert not list(tmp_path.glob("cache-check-cuda*")), "the environment is left behind"
+    asked = (tmp_path / "asked").read_text(encoding="utf-8")
+    assert ("-r requirements/cuda.txt" in asked) == (free_gib >= 25)

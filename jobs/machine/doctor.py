@@ -191,7 +191,7 @@ def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     if free >= _MIN_DISK_GIB:
         return Finding(OK, "disk", f"{free:.0f} GiB free here")
-    remedy = f"keep {_MIN_DISK_GIB} GiB free for checkpoints, or set output elsewhere"
+    remedy = f"keep {_MIN_DISK_GIB} GiB free for checkpoints, or set output and lake.uri elsewhere"
     return Finding(WARN, "disk", f"{free:.1f} GiB free here", remedy)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -13,9 +14,11 @@ from pathlib import Path
 from pipelines.config import RunConfig
 from pipelines.errors import ConfigError, ExpectationsFailed, InputError, MachineError, first_line
 from pipelines.lake.location import Location
+from pipelines.runtime.cache import cache_folder
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 _NEARLY_FULL_MIB = 64
+_CLAIM = "lake.json"
 
 
 def require_writable(config: RunConfig) -> None:
@@ -38,6 +41,37 @@ def require_writable(config: RunConfig) -> None:
             )
 
 
+def require_own_folder(config: RunConfig) -> None:
+    """Require that the run's folder was not made by the run of this name in another lake.
+
+    The two would overwrite each other's logs, reports and half-trained policies.
+
+    Raises:
+        ConfigError: it was.
+    """
+    try:
+        claimed = json.loads((config.folder / _CLAIM).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    location = Location.of(config.lake)
+    own_id = claimed.get("id")
+    if claimed.get("uri") == location.uri or (own_id is not None and own_id == location.lake_id()):
+        return
+    raise ConfigError(
+        f"output: {config.folder} belongs to run {config.name!r} in {claimed.get('uri')}, and this one "
+        f"is in {location.uri}; choose another output or --name, or, if that lake has been moved here, "
+        f"delete {config.folder / _CLAIM}"
+    )
+
+
+def claim_folder(config: RunConfig) -> None:
+    """Note in the run's folder which lake it belongs to: where it is, and its id, as it may be moved."""
+    location = Location.of(config.lake)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    claim = json.dumps({"uri": location.uri, "id": location.lake_id()})
+    (config.folder / _CLAIM).write_text(claim, encoding="utf-8")
+
+
 @contextmanager
 def naming_full_disks(config: RunConfig) -> Iterator[None]:
     """Turn the errors of a full disk, which engines report in many ways, into one that names it.
@@ -50,7 +84,10 @@ def naming_full_disks(config: RunConfig) -> Iterator[None]:
     except (ConfigError, InputError, ExpectationsFailed):
         raise
     except Exception as error:
-        places = _folders(config) | {"temporary files": Path(tempfile.gettempdir())}
+        places = _folders(config) | {
+            "RESTEM_CACHE": cache_folder(),
+            "temporary files": Path(tempfile.gettempdir()),
+        }
         free = {name: _free_mib(folder) for name, folder in places.items()}
         is_said = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         is_said = is_said or any(text in str(error) for text in _FULL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.machine.delta_jars import delta_jars
 from jobs.machine.java import java_home
+from jobs.machine.leftovers import (
+    RAY_SESSION,
+    claim,
+    remove,
+    remove_ended,
+    remove_openmp_files,
+    temporary_folder,
+)
 from jobs.machine.shared_folder import require_shared
 from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.config.secret import revealed, without_credentials
-from pipelines.errors import MachineError, first_line
+from pipelines.errors import MachineError, RestEMError, first_line
 from pipelines.lake.location import Location
 from pipelines.runtime.cache import cache_folder
 from pipelines.runtime.hardware import usable_cores
@@ -69,6 +78,31 @@ class Sessions:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+        is_unexplained = isinstance(error, Exception) and not isinstance(error, RestEMError)
+        if is_unexplained and self._jvm_has_ended():
+            raise MachineError(
+                "Spark's JVM was killed, most likely for memory (spark.driver_memory); the same command "
+                f"goes on; its log is {self.log_folder / 'spark.log'}"
+            ) from None
+
+    def _stop_spark(self) -> None:
+        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+
+        assert self._spark is not None
+        try:
+            self._spark.stop()
+        except (OSError, Py4JError):
+            if not self._jvm_has_ended():  # else there is nothing to stop
+                raise
+
+    def _jvm_has_ended(self) -> bool:
+        """Whether the JVM that this process started has ended."""
+        if self._spark is None:
+            return False
+        from pyspark import SparkContext
+
+        process = getattr(SparkContext._gateway, "proc", None)
+        return process is not None and process.poll() is not None
 
     @property
     def log_folder(self) -> Path:
@@ -84,7 +118,7 @@ class Sessions:
         with self._lock:
             if self._spark is None:
                 self._spark = spark_session(self._config.spark, self.log_folder)
-                self._open.callback(self._spark.stop)
+                self._open.callback(self._stop_spark)
                 if self._config.spark.remote is None:
                     _require_file_system(self._spark, self._config.lake.uri)
             return self._spark
@@ -162,7 +196,7 @@ def _require_file_system(session: SparkSession, uri: str) -> None:
     """
     if Location.at(uri, {}).is_local:
         return
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
 
     jvm = session._jvm
     assert jvm is not None, "a classic session has a JVM"
@@ -188,6 +222,8 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
     settings = SparkConf(loadDefaults=False).setAppName("restem").setAll(list(conf.items()))
     try:
         if SparkContext._gateway is None:
+            conf = conf | _temporary_files(conf)
+            settings.setAll(list(conf.items()))
             # The JVM writes before Spark's log settings take effect: only its pipes catch it all.
             with log_file.open("ab") as log:
                 gateway = launch_gateway(_public(conf), {"stdout": log, "stderr": log})
@@ -199,6 +235,18 @@ def _launch(conf: dict[str, str], log_file: Path) -> SparkSession:
             f"Spark cannot start with spark.master={conf.get('spark.master')!r} and "
             f"spark.driver_memory={conf.get('spark.driver.memory')!r} ({reason}); see {log_file}"
         ) from None
+
+
+def _temporary_files(conf: Mapping[str, str]) -> dict[str, str]:
+    """Settings that put the temporary files of a new local JVM into a folder which is removed."""
+    if conf.get("spark.driver.extraJavaOptions") != _LOCAL_JAVA_OPTIONS:
+        return {}  # a cluster's driver, or the user's own options
+    folder = temporary_folder()
+    options = f"{_LOCAL_JAVA_OPTIONS} -Djava.io.tmpdir={shlex.quote(str(folder))}"
+    return {
+        "spark.driver.extraJavaOptions": options,
+        "spark.local.dir": conf.get("spark.local.dir", str(folder)),
+    }
 
 
 def _public(conf: Mapping[str, str]) -> SparkConf:
@@ -229,6 +277,9 @@ def _connect(remote: str, config: SparkConfig) -> SparkSession:
 def ray_session(config: RayConfig) -> Iterator[None]:
     """Connect to Ray: at `address`, at RAY_ADDRESS, or to a cluster started here.
 
+    The folder of a cluster started here is removed at the end; if the block fails, or this process is
+    killed, Ray's logs are in it until the next cluster is started.
+
     Raises:
         MachineError: Ray cannot start, or nothing answers at the address.
     """
@@ -253,7 +304,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         "_node_ip_address": "127.0.0.1",
     }
     try:
-        _init_ray({"address": address} if address else local)
+        session = _init_ray({"address": address} if address else local)
     except Exception as error:  # noqa: BLE001 - Ray raises bare exceptions
         reason = first_line(error)[:200]
         raise MachineError(
@@ -261,23 +312,50 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             "ray.address, or give it more memory (ray.object_store_mb) or cores (ray.num_cpus)"
         ) from None
     try:
+        if address is None:
+            claim(session)
+            remove_ended(session.parent, RAY_SESSION)
         yield
     finally:
         ray.shutdown()
+        remove_openmp_files()
+    if address is None:
+        remove(session)
 
 
-def _init_ray(options: dict[str, Any]) -> None:
-    """Start or connect; twice if Ray times out, as on a machine that is busy for half a minute."""
+def _init_ray(options: dict[str, Any]) -> Path:
+    """Start or connect; twice if Ray times out, as on a machine that is busy for half a minute.
+
+    Returns:
+        The folder of the cluster's session.
+    """
     import ray
 
     for attempt in (1, 2):
         try:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-            break
+            context = ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
         except Exception as error:
             if attempt == 2 or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+        else:
+            return Path(context.address_info["session_dir"])
+    raise AssertionError("the second attempt returns or raises")
+
+
+def names_a_ray_cluster(config: RayConfig) -> bool:
+    """Whether Ray is a cluster that was there before the run, and is not started for it."""
+    return bool(config.address or os.environ.get("RAY_ADDRESS"))
+
+
+def ray_answers(config: RayConfig) -> bool:
+    """Whether the Ray cluster that is named can be reached from here.
+
+    Raises:
+        MachineError: it is an address of Ray Client.
+    """
+    address = _named_address(config)
+    return address == "auto" or _is_reachable(address or "", _RAY_PORT)
 
 
 def _ray_address(config: RayConfig) -> str | None:
@@ -286,16 +364,20 @@ def _ray_address(config: RayConfig) -> str | None:
     Raises:
         MachineError: nothing answers there, or it is an address of Ray Client.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if not address or address == "auto":
-        return address or None
-    if address.startswith("ray://"):
+    address = _named_address(config)
+    if address and address != "auto":
+        _require_reachable("ray.address", address, _RAY_PORT)
+    return address
+
+
+def _named_address(config: RayConfig) -> str | None:
+    address = config.address or os.environ.get("RAY_ADDRESS") or None
+    if address and address.startswith("ray://"):
         raise MachineError(
             f"ray.address: Ray Data cannot be driven through Ray Client, got {address!r}; run on a "
             "node of the cluster with its own address (head:6379, or auto), or submit the run with "
             "`ray job submit`"
         )
-    _require_reachable("ray.address", address, _RAY_PORT)
     return address
 
 
@@ -318,14 +400,22 @@ def _require_reachable(field: str, address: str, default_port: int) -> None:
     Raises:
         MachineError: nothing does.
     """
+    if not _is_reachable(address, default_port):
+        shown = without_credentials(address)
+        raise MachineError(
+            f"{field}: nothing answers at {shown!r}; start it, or correct the address"
+        )
+
+
+def _is_reachable(address: str, default_port: int) -> bool:
+    """Whether something listens at the address."""
     hosts = address.partition("://")[2] or address
     # Of several masters (`spark://a:7077,b:7077`), one is enough.
     for place in hosts.split(","):
         host, _, port = place.partition("/")[0].partition(";")[0].partition(":")
         try:
             with socket.create_connection((host, int(port or default_port)), timeout=5):
-                return
+                return True
         except (OSError, ValueError):
             continue
-    shown = without_credentials(address)
-    raise MachineError(f"{field}: nothing answers at {shown!r}; start it, or correct the address")
+    return False

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from jobs.machine.delta_jars import resolve_delta_jars
 from jobs.machine.java import java_home
+from pipelines.checkpoints.embedded_model import embedded_checkpoint
 from pipelines.errors import RestEMError
 from pipelines.runtime.cache import cache_folder
-from pipelines.tuning.base_model import embedded_checkpoint
 
 
 def main() -> int:

@@ -34,7 +34,8 @@ def show_comparison(comparison: Comparison) -> None:
         out.print(_paired_line(difference))
     heading(out, "Cost")
     costs = {
-        name: [_cost(name, value) for value in values] for name, values in comparison.costs.items()
+        name: [cost_text(name, value) for value in values]
+        for name, values in comparison.costs.items()
     }
     _side_by_side(out, runs, "what", costs, none="nothing yet")
 
@@ -57,7 +58,8 @@ def _side_by_side(
     table(out, [{what: name} | dict(zip(runs, row, strict=True)) for name, row in values.items()])
 
 
-def _cost(name: str, value: int | float | None) -> str:
+def cost_text(name: str, value: int | float | None) -> str:
+    """A cost for people; `name` is its name in `Comparison.costs`."""
     if name.startswith("seconds"):
         return seconds(value)
     return f"{value:,}" if isinstance(value, int) else cell(value)

@@ -14,12 +14,15 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pipelines.lake.query_results import Row
 
+_GAP = 2
 _NARROWEST = 14
 """A text column is cut to this width before a table is printed as a list of records."""
 _WIDEST = 80
 _FIGURES = re.compile(r"[\d .,:%+/\[\]-]*")
 """Numbers, intervals, durations, times: a part of one would be wrong, so they are never cut."""
 _PLAIN_WIDTH = 10_000
+_LOG_WIDTH = 80
+"""Width of tables that are not cut or wrapped, but printed in blocks of columns, in a file."""
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -65,6 +68,33 @@ def table(
         return
     aligned = [name in right or _is_numeric([row.get(name) for row in rows]) for name in names]
     _print_grid(out, names, cells, aligned, *layout)
+
+
+def table_in_blocks(out: Console, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows whose columns but the first are alike, in several tables if they are too wide.
+
+    Each table repeats the first column. In a log each is at most 80 characters wide, if that holds
+    one column.
+
+    Args:
+        out: where to.
+        rows: column -> value, all with the same columns.
+    """
+    label, *columns = rows[0]
+    room = out.width if out.width < _PLAIN_WIDTH else _LOG_WIDTH
+    widths = {name: max(len(name), *(len(cell(r[name])) for r in rows)) for name in rows[0]}
+    blocks: list[list[str]] = []
+    free = 0
+    for name in columns:
+        if not blocks or free < widths[name] + _GAP:
+            blocks.append([])
+            free = room - widths[label]
+        blocks[-1].append(name)
+        free -= widths[name] + _GAP
+    for number, block in enumerate(blocks):
+        if number:
+            out.print()
+        table(out, rows, [label, *block], right=block)
 
 
 def cell(value: object) -> str:
@@ -121,7 +151,7 @@ def _layout(names: list[str], cells: list[list[str]], room: int) -> tuple[list[i
         width if whole_only[i] else min(width, max(word[i], _NARROWEST))
         for i, width in enumerate(wrapped)
     ]
-    for gap in (2, 1):
+    for gap in (_GAP, 1):
         free = room - gap * (len(names) - 1)
         if sum(whole) <= free:
             return whole, gap

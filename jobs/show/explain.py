@@ -9,14 +9,16 @@ from pipelines.lake.query_results import Row
 from pipelines.results.lineage import Lineage
 from schemas.samples import STOP
 
-_NOT_KEPT = {
+NOT_KEPT = {
+    "engine_killed": "it has no solution: its prompt kills the engine",
     "reward_not_above_threshold": "its reward is not above the threshold",
-    "no_end": "it was cut at the token limit, or not drawn, so it has no end to learn",
+    "no_end": "it was cut at the token limit, or its prompt was too long, so it has no end to learn",
     "too_long_to_train": "with its prompt and its end it is longer than model.max_model_len",
     "duplicate_solution": "the problem has an equal solution that was kept",
     "over_cutoff": "the problem already had `cutoff` solutions, by the seeded order",
     "over_balance_limit": "the balance limit (curate.max_rows) left it out",
 }
+"""Why a sample is not in the training set, by its selection's reason."""
 
 
 def show_lineage(lineage: Lineage) -> None:
@@ -31,6 +33,8 @@ def show_lineage(lineage: Lineage) -> None:
     _problem(out, lineage.problem, sample["problem_id"])
     _prompt(out, lineage.prompt)
     heading(out, f"Policy {sample['policy_id']}")
+    if lineage.policies and lineage.policies[0]["policy_id"] != sample["policy_id"]:
+        out.print("  its checkpoint was lost; trained again, it has other weights:")
     for policy in lineage.policies:
         out.print(f"  {_origin(policy)}")
         out.print(f"    {policy['checkpoint_uri']}", style="dim")
@@ -126,7 +130,7 @@ def _selection(out: Console, lineage: Lineage) -> None:
         out.print("  not curated yet" if drawn else "  not considered: drawn for an evaluation")
         return
     if not chosen["kept"]:
-        why = _NOT_KEPT.get(chosen["reason"], "")
+        why = NOT_KEPT.get(chosen["reason"], "")
         out.print(f"  not kept: {chosen['reason']}" + (f" ({why})" if why else ""))
         return
     place = f", place {chosen['rank']} in its problem's order" if chosen["rank"] else ""

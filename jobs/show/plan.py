@@ -26,19 +26,23 @@ def show_plan(config: RunConfig) -> None:
     """
     warnings: list[str] = []
     config = pinned_to_contents(config)
-    checks = check_plan(config, warnings.append)
+    found = check_plan(config, warnings.append)
     out = console()
     stages, sizes = plan(config), asked_sizes(config)
     out.print(f"run {config.name} of {config.model.base_model}", style="bold")
-    out.print(f"  tables in {config.lake.uri}, checkpoints in {config.folder}")
+    out.print(f"  tables and policies in {config.lake.uri}, logs in {config.folder}")
     out.print(f"  config hash {config.config_hash()}", style="dim")
     _problems(out, config, sizes)
     heading(out, "Stages")
     table(out, [_line(stage, sizes) for stage in stages])
+    if found.machines:
+        heading(out, "Machines")
+        for line in found.machines:
+            out.print(f"  {line}", soft_wrap=True)
     heading(out, "Checks")
     for line in warnings:
         out.print(f"  {line}", style="yellow", soft_wrap=True)
-    for line in checks:
+    for line in found.checks:
         out.print(f"  {line}", soft_wrap=True)
     _totals(out, stages, sizes)
 

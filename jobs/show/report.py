@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.show.console import console, heading, table
+from jobs.show.console import console, heading, table_in_blocks
 from pipelines.config import RunConfig
 from pipelines.results.report import ReportRow, RunReport, describe_gain
 
@@ -39,15 +39,21 @@ def discard_report(config: RunConfig) -> None:
 
 
 def print_report(made: RunReport, out: Console) -> None:
-    """Print the tables, the gain, the plot's path and the commands."""
+    """Print the tables, the gain, the plot's and pages' paths and the commands."""
     _section(out, f"{made.name}: policies by iteration (0 is the base model)", made.policies)
-    _section(out, "Suites: greedy accuracy by iteration [95 % interval]", made.suites)
+    _section(out, "Transfer suites by iteration", made.suites)
+    if made.policies:
+        out.print("\nAccuracies in % with their 95 % intervals over problems.", soft_wrap=True)
     _section(out, "Seconds per stage", made.seconds)
     out.print()
     if made.gain is not None:
         out.print(describe_gain(made.gain), soft_wrap=True)
+    if made.killed is not None:
+        out.print(made.killed, soft_wrap=True)
     if made.plot is not None:
         out.print(f"Picture: {made.plot}", soft_wrap=True)
+    if made.pages is not None:
+        out.print(f"Pages: {made.pages}", soft_wrap=True)
     heading(out, "Next:")
     for command in made.commands:
         # Soft wrap: a command that is cut by the terminal's width cannot be copied.
@@ -57,4 +63,4 @@ def print_report(made: RunReport, out: Console) -> None:
 def _section(out: Console, title: str, rows: list[ReportRow]) -> None:
     if rows:
         heading(out, title)
-        table(out, rows, right=rows[0].keys() - {"suite"})
+        table_in_blocks(out, rows)

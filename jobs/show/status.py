@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from expectations.check_result import describe
-from jobs.show.console import cell, console, heading, seconds, table, with_interval
+from jobs.show.console import cell, console, heading, seconds, table, table_in_blocks, with_interval
 from pipelines.errors import LakeError
 from pipelines.lake.stored_run import stored_config
+from pipelines.results.overview import sealed_stages
+from pipelines.results.report import killed_samples
 from pipelines.runs.steps import Step, steps_of
 from pipelines.stage import StreamStage
 from schemas.checks import CRITICAL
@@ -35,25 +37,42 @@ def show_runs(reader: LakeReader) -> None:
 def show_run(reader: LakeReader, run: str) -> None:
     """Print a run's sealed stages, the missing ones, its failed checks and its evaluations."""
     out = console()
-    sealed = _sealed(reader, run)
-    steps = _steps(reader, run)
+    sealed = sealed_stages(reader, run)
+    steps = steps_if_known(reader, run)
     out.print(f"run {run}", style="bold")
     _show_sealed(out, sealed)
-    _show_missing(out, reader, run, None if steps is None else _missing(steps, sealed))
+    _show_missing(out, reader, run, None if steps is None else missing_steps(steps, sealed))
+    killed = killed_samples(reader, run)
+    if killed is not None:
+        out.print(f"  {killed}", style="yellow")
     _show_checks(out, reader, run)
     _show_evaluations(out, reader, run)
 
 
+def describe_progress(reader: LakeReader, run: str) -> str:
+    """How far a run is, in a line."""
+    sealed = sealed_stages(reader, run)
+    steps = steps_if_known(reader, run)
+    if steps is None:
+        return f"{len(sealed)} stages sealed; another version of restem made the run"
+    missing = missing_steps(steps, sealed)
+    done = f"{len(steps) - len(missing)} of {len(steps)} stages sealed"
+    if not missing:
+        return f"Complete: {done}"
+    following = f"{missing[0].stage.name}, iteration {missing[0].iteration}"
+    return f"{done}; next: {following}{_committed_so_far(reader, run, missing[0])}"
+
+
 def _run_line(reader: LakeReader, run: Row) -> Row:
-    sealed = _sealed(reader, run["run_id"])
-    steps = _steps(reader, run["run_id"])
+    sealed = sealed_stages(reader, run["run_id"])
+    steps = steps_if_known(reader, run["run_id"])
     best = reader.rows(
         "SELECT * FROM latest_evaluations WHERE suite = 'test' AND metric = 'greedy_accuracy'",
         run["run_id"],
     )
     progress, following = str(len(sealed)), "not known: made by another version of restem"
     if steps is not None:
-        missing = _missing(steps, sealed)
+        missing = missing_steps(steps, sealed)
         progress, following = f"{len(steps) - len(missing)}/{len(steps)}", "complete"
         if missing:
             following = f"{missing[0].stage.name}, iteration {missing[0].iteration}"
@@ -67,7 +86,7 @@ def _run_line(reader: LakeReader, run: Row) -> Row:
     }
 
 
-def _steps(reader: LakeReader, run: str) -> list[Step] | None:
+def steps_if_known(reader: LakeReader, run: str) -> list[Step] | None:
     """The steps of a run; None if another version of restem made it."""
     try:
         return steps_of(stored_config(reader, run))
@@ -75,22 +94,12 @@ def _steps(reader: LakeReader, run: str) -> list[Step] | None:
         return None
 
 
-def _missing(steps: list[Step], sealed: list[Row]) -> list[Step]:
+def missing_steps(steps: list[Step], sealed: list[Row]) -> list[Step]:
     """The steps that are not sealed, or cover less than the run asks for."""
     covered = {
         (stage["iteration"], stage["stage"]): set(json.loads(stage["covers"])) for stage in sealed
     }
     return [s for s in steps if s.key not in covered or not set(s.stage.covers) <= covered[s.key]]
-
-
-def _sealed(reader: LakeReader, run: str) -> list[Row]:
-    """The last attempt at each stage of the loop, in the order in which they were sealed."""
-    return reader.rows(
-        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY iteration, stage "
-        "ORDER BY attempt DESC) AS nth FROM stages) WHERE nth = 1 "
-        "ORDER BY committed_at, iteration",
-        run,
-    )
 
 
 def _show_sealed(out: Console, stages: list[dict[str, Any]]) -> None:
@@ -169,8 +178,7 @@ def _show_evaluations(out: Console, reader: LakeReader, run: str) -> None:
     for row in found:
         by_metric.setdefault((row["suite"], row["metric"]), {})[row["iteration"]] = row
     rows = [
-        {"suite": suite, "metric": metric}
-        | {str(i): with_interval(values.get(i)) for i in iterations}
+        {"metric": f"{suite} {metric}"} | {str(i): with_interval(values.get(i)) for i in iterations}
         for (suite, metric), values in by_metric.items()
     ]
-    table(out, rows)
+    table_in_blocks(out, rows)

@@ -1,4 +1,4 @@
-"""Print the files that no commit names, and remove them if asked to."""
+"""Print the files that nothing names, and remove them if asked to."""
 
 from __future__ import annotations
 

@@ -23,15 +23,35 @@ Draws = dict[str, tuple[NamedDecoding, ...]]
 """Split or suite -> its decodings; those of a split that is not named are under ""."""
 
 
+def is_evaluated(config: RunConfig, iteration: int) -> bool:
+    """Whether an iteration's policy is evaluated."""
+    return iteration % config.evaluation.every == 0
+
+
+def has_e_step(config: RunConfig, iteration: int) -> bool:
+    """Whether solutions are drawn from an iteration's policy to train the next one on."""
+    is_last = iteration == config.num_iterations
+    is_asked = config.curate.human_solutions != "only" and not m_step(config, iteration + 1)
+    return is_asked and not is_last
+
+
+def m_step(config: RunConfig, iteration: int) -> int:
+    """How many M-steps on the same samples come before an iteration's; 0: it follows an E-step."""
+    return (iteration - 1) % config.sampling.m_steps
+
+
 def draws(config: RunConfig, iteration: int) -> Draws:
     """The decodings of an iteration's prompts, by split and suite.
 
     No E-step follows the last policy, so its training problems are asked only if the evaluation
-    needs its train-test gap (`evaluation.final_train_samples`).
+    needs its train-test gap (`evaluation.final_train_samples`). Of a policy that is not evaluated,
+    nothing but training problems is asked.
     """
     sampling, evaluation = config.sampling, config.evaluation
     is_last = iteration == config.num_iterations
-    num_samples = evaluation.final_train_samples if is_last else sampling.num_samples_per_problem
+    num_samples = sampling.num_samples_per_problem if has_e_step(config, iteration) else 0
+    if is_last:
+        num_samples = evaluation.final_train_samples
     greedy = NamedDecoding(GREEDY, Decoding())
     train: tuple[NamedDecoding, ...] = ()
     if num_samples:
@@ -42,6 +62,8 @@ def draws(config: RunConfig, iteration: int) -> Draws:
             top_p=sampling.top_p,
         )
         train = (NamedDecoding(SAMPLE, e_step),)
+    if not is_evaluated(config, iteration):
+        return {TRAIN: train, TEST: (), "": ()} | {suite.name: () for suite in evaluation.suites}
     test: tuple[NamedDecoding, ...] = (greedy,)
     if evaluation.pass_at_k:
         test = (greedy, NamedDecoding(PASS_AT_K, evaluation.pass_at_k))
@@ -52,8 +74,10 @@ def draws(config: RunConfig, iteration: int) -> Draws:
 
 def covered(config: RunConfig, iteration: int) -> tuple[str, ...]:
     """What an iteration's prompts cover of what may grow: its E-step, and each suite."""
-    e_step = [f"{way.decoding.num_samples} per problem" for way in draws(config, iteration)[TRAIN]]
-    return (*e_step, *(f"suite {suite.name}" for suite in config.evaluation.suites))
+    ways = draws(config, iteration)
+    e_step = [f"{way.decoding.num_samples} per problem" for way in ways[TRAIN]]
+    asked = [suite.name for suite in config.evaluation.suites if ways[suite.name]]
+    return (*e_step, *(f"suite {name}" for name in asked))
 
 
 def num_drawn(config: RunConfig, iteration: int, purposes: list[str]) -> dict[str, list[int]]:

@@ -10,11 +10,14 @@ from pipelines.config.problems import SourceConfig
 from pipelines.config.prompt import PromptConfig
 from pipelines.config.reward import BY_HAND, RewardConfig
 from pipelines.config.sampling import Decoding
-from pipelines.config.section import Section
+from pipelines.config.section import OF_THE_LAST_POLICY, Section
 
 
 class SuiteConfig(Section):
     """A transfer suite: problems that every policy is evaluated on, with settings of their own."""
+
+    first_stage = "render"
+    first_stage_of = {"source": "ingest", "reward": "score", "verifiers": "score", "by": "evaluate"}
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")]
     """Name of the suite in `evaluations.suite`, `prompts.purpose` and `samples.purpose`."""
@@ -75,6 +78,15 @@ def refuse_same_verifier(reward: RewardConfig, verifiers: tuple[RewardConfig, ..
 class EvaluationConfig(Section):
     """How every policy is evaluated; iteration 0 is the base model."""
 
+    first_stage = "evaluate"
+    first_stage_of = {
+        "pass_at_k": "render",
+        "every": "render",
+        "final_train_samples": f"render{OF_THE_LAST_POLICY}",
+        "verifiers": "score",
+        "suites": "ingest",
+    }
+
     pass_at_k: Decoding | None = None
     """Further solutions drawn per test problem, for pass@k and maj@k; null: none.
 
@@ -87,6 +99,8 @@ class EvaluationConfig(Section):
 
     They give it a train-test gap; 0: none.
     """
+    every: int = Field(1, ge=1)
+    """Iterations per evaluation, a divisor of `num_iterations`; policies between are not evaluated."""
     verifiers: tuple[RewardConfig, ...] = ()
     """Further rewards that score the test problems' samples, for evaluation only.
 

@@ -71,7 +71,16 @@ class EngineConfig(Section):
     If the run is killed, at most this many prompts per engine are drawn again.
     """
     max_restarts: int = Field(2, ge=0)
-    """Maximum number of times an engine that died is started again."""
+    """Maximum number of times an engine that died is started again, with nothing drawn in between.
+
+    Also the maximum number of its deaths of which no prompt is the cause, and the number of deaths of
+    a single prompt after which it is given up, see `max_killed_share`.
+    """
+    max_killed_share: float = Field(0.02, ge=0, le=1)
+    """Maximum share of samples that have no solution because their prompt kills the engine.
+
+    The run stops above it.
+    """
     extra: dict[str, Any] = {}
     """Further arguments of vLLM's engine; they replace the ones above. vLLM logs them."""
 
@@ -112,7 +121,11 @@ def _hash_of(value: object) -> str:
 
 
 class TrainingConfig(Section):
-    """Where the M-step runs. Decides speed, and with `dtype` the rounding of the result."""
+    """Where the M-step runs. Decides speed, but for `dtype`, which also decides the policy.
+
+    Matrix products in bfloat16 see a copy of the weights, which does not show updates below its
+    resolution: at small learning rates the losses are others than in float32 (docs/gpu.md).
+    """
 
     launcher: Literal["torchrun", "ray"] = "torchrun"
     """torchrun: processes on the driver's machine; ray: Ray Train workers on the cluster."""

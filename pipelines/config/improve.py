@@ -12,10 +12,14 @@ from pipelines.config.section import Section
 class ImproveConfig(Section):
     """Improve (M-step): reward-weighted fine-tuning on D_i, with AdamW."""
 
+    first_stage = "improve"
+
     start_from: Literal["base", "previous"] = "base"
     """Model that is fine-tuned: the base model (the paper's section 3), or the previous policy."""
     learning_rate: float = Field(1e-5, gt=0)
     """Peak learning rate: linear warm-up, then linear decay to 0 at `max_epochs`."""
+    later_learning_rate_factor: float = Field(1.0, gt=0)
+    """Factor of the learning rate in the further M-steps on the samples of one E-step."""
     batch_size: int = Field(16, ge=1)
     """Rows per optimizer step, over all workers."""
     max_epochs: int = Field(3, ge=1)

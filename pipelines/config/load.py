@@ -14,10 +14,12 @@ from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from pipelines.config import RunConfig
 from pipelines.config.problems import names_a_file
-from pipelines.config.secret import clean
+from pipelines.config.secret import clean, revealed
 from pipelines.errors import ConfigError, first_line
 from pipelines.runtime.plain_text import unstorable
 
+METHODS = Path(__file__).parents[2] / "configs" / "methods"
+"""Folder of the methods' settings, a file each."""
 _PROMPT_NOTES = ("source", "licence", "note")
 """Fields of a prompt's file that say where it comes from; not settings."""
 _FAULTS_OF_SCALARS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -26,7 +28,12 @@ _FREE_MAPPINGS = ("conf", "extra", "options", "storage_options")
 """Fields whose values are arguments of a library or a function."""
 
 
-def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+def load_config(
+    path: Path,
+    name: str | None = None,
+    overrides: tuple[str, ...] = (),
+    method: str | None = None,
+) -> RunConfig:
     """Read a configuration file.
 
     The prompts' files are read too, and their texts take the place of the files' names: the texts
@@ -37,46 +44,112 @@ def load_config(path: Path, name: str | None = None, overrides: tuple[str, ...] 
         path: YAML file.
         name: replaces the run name in the file.
         overrides: `section.field=value` items, the value in YAML.
+        method: name of a method, whose settings replace those in the file; the run's name gets it
+            as an ending.
 
     Raises:
         ConfigError: a file is missing or is not YAML, or a field breaks its rule.
     """
     tree = _read_yaml(path)
+    if method is not None:
+        tree = _with_method(tree, method)
+        tree["name"] = f"{tree.get('name', path.stem)}-{method}"
     for item in overrides:
         _override(tree, item)
     if name is not None:
         tree["name"] = name
     tree.setdefault("name", path.stem)
-    # Sections of the wrong type are left to the validation, which names them.
+    _locate_sources(tree, path.parent)
+    return _read(tree, path.parent, str(path), overrides)
+
+
+def changed_config(config: RunConfig, name: str, overrides: tuple[str, ...]) -> RunConfig:
+    """A stored configuration under another name, with some settings changed.
+
+    Args:
+        config: of a run in a lake.
+        name: the other run's.
+        overrides: as for `load_config`; files are looked for in the current folder.
+
+    Raises:
+        ConfigError: a file is missing, or a field breaks its rule.
+    """
+    tree = config.stored()
+    tree["lake"]["storage_options"] = revealed(config.lake.storage_options)
+    for item in overrides:
+        _override(tree, item)
+    tree["name"] = name
+    if changes_sources(overrides):
+        _locate_sources(tree, Path())
+    return _read(tree, Path(), f"run {config.name}", overrides)
+
+
+def changes_sources(overrides: Sequence[str]) -> bool:
+    """Whether changed settings may name other sources."""
+    fields = ("problems=", "problems.sources", "evaluation=", "evaluation.suites")
+    return any(item.startswith(fields) for item in overrides)
+
+
+def _read(tree: dict[str, Any], folder: Path, where: str, overrides: Sequence[str]) -> RunConfig:
+    """The settings of a tree, with the texts of the prompts' files, as a RunConfig."""
+    for section in [tree, *_suites(tree)]:
+        if isinstance(section, dict) and isinstance(section.get("prompt"), dict):
+            section["prompt"] = _with_texts(section["prompt"], folder)
+    return _validated(tree, where, [item.partition("=")[0].strip() for item in overrides])
+
+
+def _locate_sources(tree: dict[str, Any], folder: Path) -> None:
+    """Make the locations of the files of all sources absolute."""
+    problems = tree.get("problems")
+    _locate(problems.get("sources") if isinstance(problems, dict) else None, folder)
+    _locate([suite.get("source") for suite in _suites(tree) if isinstance(suite, dict)], folder)
+
+
+def _suites(tree: dict[str, Any]) -> list[Any]:
+    """The suites' settings; what is of the wrong type is left to the validation, which names it."""
     evaluation = tree.get("evaluation")
     suites = evaluation.get("suites") if isinstance(evaluation, dict) else None
-    for section in [tree, *(suites if isinstance(suites, list) else [])]:
-        if isinstance(section, dict) and isinstance(section.get("prompt"), dict):
-            section["prompt"] = _with_texts(section["prompt"], path.parent)
-    problems = tree.get("problems")
-    sources = problems.get("sources") if isinstance(problems, dict) else None
-    _locate(sources, path.parent)
-    if isinstance(suites, list):
-        _locate([suite.get("source") for suite in suites if isinstance(suite, dict)], path.parent)
-    return _validated(tree, path, [item.partition("=")[0].strip() for item in overrides])
+    return suites if isinstance(suites, list) else []
 
 
-def _validated(tree: dict[str, Any], path: Path, overrides: Sequence[str]) -> RunConfig:
+def _with_method(tree: dict[str, Any], method: str) -> dict[str, Any]:
+    """The settings with those of a method in their place."""
+    known = sorted(path.stem for path in METHODS.glob("*.yaml"))
+    if method not in known:
+        close = difflib.get_close_matches(method, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"--method must be one of {', '.join(known)}, got {method!r}{hint}")
+    return _merged(tree, _read_yaml(METHODS / f"{method}.yaml")) | {"method": method}
+
+
+def _merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with others in their place, section by section."""
+    merged = dict(tree)
+    for name, value in changes.items():
+        there = merged.get(name)
+        if isinstance(there, dict) and isinstance(value, dict):
+            merged[name] = _merged(there, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _validated(tree: dict[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
     """The settings as a RunConfig that can be stored."""
     try:
         text = unstorable(tree)
         if text is not None:
             raise ConfigError(
-                f"{path}: {text} has half of a surrogate pair, which no text file can hold; "
+                f"{where}: {text} has half of a surrogate pair, which no text file can hold; "
                 "correct it"
             )
         config = RunConfig.model_validate(tree)
         config.stored()  # settings that cannot be stored must stop here, not at the first commit
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, str(path), overrides)) from None
+        raise ConfigError(explain_validation(error, where, overrides)) from None
     except (RecursionError, PydanticSerializationError, ValueError):
         raise ConfigError(
-            f"{path}: settings are nested too deeply, or hold themselves; write them out"
+            f"{where}: settings are nested too deeply, or hold themselves; write them out"
         ) from None
     return config
 

@@ -165,6 +165,9 @@ class ContaminationConfig(Section):
 class ProblemsConfig(Section):
     """The training problems D, the validation problems D_val and the test problems."""
 
+    first_stage = "ingest"
+    first_stage_of = {"contamination": "contamination"}
+
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     num_validation: int = Field(0, ge=0)
     """Number of D_val problems chosen by hash from the problems without a split."""

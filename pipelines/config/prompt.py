@@ -10,10 +10,14 @@ from pipelines.config.section import Section
 class PromptConfig(Section):
     """The policy's input: exemplars, then the question."""
 
+    first_stage = "render"
+
     file: Path | None = None
     """YAML file of these settings, as in configs/prompts/; what is set here has precedence."""
     template: str = "Question: {question}\nAnswer:"
     """Text of a question, in the exemplars too; `{question}` is replaced."""
+    hint: str = " (Hint: the answer is {reference}.)"
+    """Text after a question that is asked again with its answer (`sampling.rationalize`)."""
     exemplars: tuple[dict[str, str], ...] = ()
     """Few-shot exemplars, each with `question` and `solution`."""
     exemplars_file: Path | None = None

@@ -16,6 +16,8 @@ BY_HAND = "by_hand"
 class RewardConfig(Section):
     """The reward r(x, y) of a solution y of a problem x."""
 
+    first_stage = "score"
+
     function: str = "math_answer"
     """`math_answer`, `unit_tests`, `exact_match`, or `python:module:function` for your own.
 

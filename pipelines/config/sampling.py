@@ -24,6 +24,8 @@ class Decoding(Section):
 class SamplingConfig(Section):
     """Generate (E-step). N, temperature and top-k are those of the paper's section 5."""
 
+    first_stage = "render"
+
     num_samples_per_problem: int = Field(32, ge=1)
     """N, the number of solutions drawn per training problem (the paper: 32 on MATH, 64 on APPS)."""
     temperature: float = Field(0.7, ge=0)
@@ -35,6 +37,19 @@ class SamplingConfig(Section):
     """Maximum number of tokens per solution, in evaluation too."""
     stop: tuple[str, ...] = ()
     """Strings that end a solution; they are not part of it. In evaluation too."""
+    problems_per_iteration: int | None = Field(None, ge=1)
+    """Training problems asked in an iteration, a mini-batch; null: all.
+
+    The mini-batches are slices of an order by seed; when all problems have been asked, those of
+    another order follow.
+    """
+    m_steps: int = Field(1, ge=1)
+    """M-steps on the samples of one E-step: in the iterations between, nothing is drawn for training."""
+    rationalize: bool = False
+    """Ask the problems that no sample solved again, with the answer as a hint (STaR).
+
+    A solution that is right then is trained on as if it had been given without the hint.
+    """
 
     @model_validator(mode="after")
     def _distinct_samples(self) -> Self:

@@ -19,6 +19,8 @@ class LakeConfig(Section):
     """delta-rs's options for an object store; values may be keys, so they are never stored."""
     retention_days: int = Field(3650, ge=8)
     """Days for which earlier versions of a table can be read; set when the table is created."""
+    reuse: bool = True
+    """Take samples and verdicts from other runs of the lake where they would be the same."""
 
     @model_validator(mode="after")
     def _has_no_credentials(self) -> Self:

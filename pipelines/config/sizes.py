@@ -37,6 +37,9 @@ def problem_sizes(config: RunConfig) -> Sizes:
 def asked_sizes(config: RunConfig) -> Sizes:
     """Number of problems per purpose: the splits, and the suites that ask another's problems."""
     sizes = problem_sizes(config)
+    train, batch = sizes[TRAIN], config.sampling.problems_per_iteration
+    if batch is not None:
+        sizes |= {TRAIN: batch if train is None else min(train, batch)}
     return sizes | {suite.name: sizes.get(suite.split) for suite in suites_of(config)}
 
 

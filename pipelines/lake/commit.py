@@ -35,6 +35,8 @@ for dead, which is refused at its next one."""
 
 AppTransaction = tuple[str, int]
 """Application id and version."""
+Mode = Literal["append", "overwrite", "overwrite run"]
+"""Add the files; or replace exactly the writer's partition by them, or all partitions of its run."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,22 @@ def transaction_of(app_id: str, files: Sequence[WrittenFile]) -> AppTransaction:
 def commit(
     writer: PartitionWriter,
     files: Sequence[WrittenFile],
-    mode: Literal["append", "overwrite"],
+    mode: Mode,
     transaction: AppTransaction,
     message: Mapping[str, object],
     fence: Fence,
+    also: Sequence[AppTransaction] = (),
 ) -> Committed:
     """Commit files to the writer's partition, unless the transaction is already recorded.
 
     Args:
         writer: the partition's writer.
         files: the files it wrote.
-        mode: "append" adds the files; "overwrite" replaces exactly the partition.
+        mode: what the files replace.
         transaction: identifies what is committed.
         message: kept in the commit as JSON under `userMetadata`, where Spark shows it too.
         fence: the start's.
+        also: further transactions that are recorded with it.
 
     Raises:
         LakeError: another start has taken the run.
@@ -93,7 +97,7 @@ def commit(
         if (table.transaction_version(app_id) or 0) >= version:
             return Committed(table.version(), is_new=False)
         try:
-            recorded = list(dict.fromkeys([transaction, fence.transaction]))
+            recorded = list(dict.fromkeys([transaction, *also, fence.transaction]))
             add_files(table, writer, files, recorded, message, mode)
         except CommitFailedError:
             continue
@@ -119,7 +123,7 @@ def add_files(
     files: Sequence[WrittenFile],
     transactions: Sequence[AppTransaction],
     message: Mapping[str, object],
-    mode: Literal["append", "overwrite"] = "append",
+    mode: Mode = "append",
 ) -> None:
     """Commit files, prepared from the table as it was opened; it is then at the new version.
 
@@ -128,6 +132,7 @@ def add_files(
             the table was opened.
     """
     partition = writer.partition
+    replaced = {"run_id": writer.run_id} if mode == "overwrite run" else partition
     modified = int(time.time() * 1000)
     table.create_write_transaction(
         [
@@ -141,12 +146,12 @@ def add_files(
             )
             for file in files
         ],
-        mode,
+        "append" if mode == "append" else "overwrite",
         table.schema(),
         partition_by=list(writer.table.partition_by),
-        partition_filters=[(key, "=", value) for key, value in partition.items()]
-        if mode == "overwrite"
-        else None,
+        partition_filters=None
+        if mode == "append"
+        else [(key, "=", value) for key, value in replaced.items()],
         commit_properties=_properties(transactions, message),
     )
     table.update_incremental()

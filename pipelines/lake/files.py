@@ -51,12 +51,21 @@ class PartitionWriter:
         body = self.complete(rows).drop_columns(list(self.table.partition_by))
         buffer = io.BytesIO()
         pq.write_table(body, buffer, compression="zstd")
+        return self._write(buffer.getvalue(), body)
+
+    def write_copy(self, data: bytes) -> WrittenFile:
+        """Write a file of another partition as it is: the partition's columns are not in it."""
+        body = pq.read_table(io.BytesIO(data))
+        # Spark's timestamps are of another type in the file.
+        return self._write(data, body.cast(self.table.arrow_schema(partition_columns=False)))
+
+    def _write(self, data: bytes, body: pa.Table) -> WrittenFile:
         folder = "/".join(f"{key}={value}" for key, value in self.partition.items())
         path = f"{folder}/part-{uuid.uuid4().hex}.parquet"
-        self.location.write(f"{self.table.name}/{path}", buffer.getvalue())
+        self.location.write(f"{self.table.name}/{path}", data)
         return WrittenFile(
             path=path,
-            size=buffer.tell(),
+            size=len(data),
             num_rows=body.num_rows,
             stats=json.dumps(statistics(body)),
             content=content_of(self.table, body),

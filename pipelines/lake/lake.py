@@ -46,7 +46,16 @@ from pipelines.lake.sql_text import sql_equals
 from pipelines.lake.tables import create_tables, refuse_another_version
 from pipelines.runtime.progress import Progress
 from pipelines.runtime.version import code_version
-from pipelines.stage import ArrowStage, Engines, SparkStage, Stage, StageContext, StreamStage
+from pipelines.stage import (
+    ArrowStage,
+    Engines,
+    SealedElsewhere,
+    SparkStage,
+    Stage,
+    StageContext,
+    StreamStage,
+)
+from schemas import TABLES
 from schemas.table import ColumnType, Table
 
 if TYPE_CHECKING:
@@ -260,7 +269,22 @@ class Lake:
         writer = PartitionWriter(stage.table, self.location, self.config.name, iteration)
         context = StageContext(self.engines, self.progress, self.config.folder)
         context.settings.update(self._settings_of(stage))
+        if self.config.lake.reuse:
+            context.sealed_elsewhere = self._sealed_elsewhere
         return _Attempt(stage, writer, inputs, context, transaction, number, time.monotonic())
+
+    def _sealed_elsewhere(self, stage: str) -> list[SealedElsewhere]:
+        tables = {table.name: table for table in TABLES}
+        return [
+            SealedElsewhere(
+                run,
+                TableSnapshot(
+                    tables[seal.table_name], self.location, run, seal.iteration, seal.version
+                ),
+                seal.settings,
+            )
+            for run, seal in self._books.seals_of_other_runs(stage)
+        ]
 
     def _settings_of(self, stage: Stage) -> Mapping[str, str]:
         """What the stage's settings were resolved to when the run made it last, in any iteration."""
@@ -292,7 +316,7 @@ class Lake:
         return TableSnapshot(table, self.location, self.config.name, iteration, version)
 
     def _app_id(self, iteration: int, stage: Stage) -> str:
-        return f"restem/{self.config.name}/{iteration}/{stage.name}"
+        return self._books.state.app_id(iteration, stage.name)
 
     def _sealed_now(self, attempt: _Attempt, snapshot: TableSnapshot) -> TableSnapshot:
         """Seal an attempt and notify the listener."""
@@ -412,7 +436,8 @@ class Lake:
         checked = self._passed(attempt, rows)
         writer, fence = attempt.writer, self._lease.fence
         files = [writer.write(rows if added is None else added)]
-        mode: Literal["append", "overwrite"] = "overwrite" if added is None else "append"
+        adds = added is not None or attempt.stage.is_beside_others
+        mode: Literal["append", "overwrite"] = "append" if adds else "overwrite"
         message = self._message(attempt)
         done = commit(writer, files, mode, attempt.transaction, message, fence)
         if not done.is_new:
@@ -434,7 +459,7 @@ class Lake:
         message = {**self._message(attempt), "start": self._lease.fence.start}
         sorted_rows = (frame if added is None else added).sortWithinPartitions(*writer.table.key)
         rows = sorted_rows.write.format("delta").mode("append")
-        if added is None:
+        if added is None and not attempt.stage.is_beside_others:
             where = sql_equals(**writer.partition)
             rows = rows.mode("overwrite").option("replaceWhere", where)
         (
@@ -480,7 +505,7 @@ class Lake:
         number = committed_transaction(writer, app_id)
         if stage.obsolete is None or self.is_sealed(attempt.iteration, stage.name):
             return number
-        where = stage.obsolete()
+        where = stage.obsolete(*attempt.inputs)
         num_rows = self.latest_snapshot(stage.table, attempt.iteration).count(where)
         if num_rows:
             number += 1
@@ -537,9 +562,10 @@ def open_lake(
             another configuration. Nothing is written then.
     """
     location = Location.of(config.lake)
-    books = Books(location, config, code_version())
     with run_lock(location, config.name) as is_locked:
         refuse_another_version(location)
+        location = location.patient()  # the store answers: an outage from here on is waited out
+        books = Books(location, config, code_version())
         books.refuse_another_config()
         lease = Lease(location, config.name, code_version(), is_locked=is_locked, say=progress.say)
         lease.wait_until_free()

@@ -26,7 +26,8 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -39,8 +40,10 @@ from pipelines.lake.commit import add_files
 from pipelines.lake.fence import Fence, starts_of
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
+from pipelines.lake.lock import run_lock
 from pipelines.lake.sql_text import sql_equals
 from pipelines.runtime.process import Process, this_process
+from pipelines.runtime.version import code_version
 from schemas import LEASES
 
 if TYPE_CHECKING:
@@ -149,7 +152,9 @@ class Lease:
             try:
                 if last is not None:
                     self._wait_for(last)
-                self._commit(table, heart.id, 1 if last is None else last.start + 1)
+                # The numbers go on where a run of this name was deleted, with its rows.
+                newest = table.transaction_version(starts_of(self._run_id)) or 0
+                self._commit(table, heart.id, newest + 1)
             except LakeError:
                 heart.remove()
                 raise
@@ -162,6 +167,13 @@ class Lease:
         """Give the run back, if it was taken."""
         if self._heart is not None:
             self._heart.stop()
+            self._heart = None
+
+    def forget(self) -> None:
+        """Leave no heartbeat: the run that was taken is deleted."""
+        if self._heart is not None:
+            self._heart.stop()
+            self._heart.remove()
             self._heart = None
 
     def _commit(self, table: DeltaTable, holder: str, start: int) -> None:
@@ -235,7 +247,10 @@ class Lease:
             "ORDER BY start DESC LIMIT 1"
         )
         found = QueryBuilder().register("t", table).execute(sql)
-        (row,) = pa.table(found.read_all()).to_pylist()
+        rows = pa.table(found.read_all()).to_pylist()
+        if not rows:
+            return None  # the run of this name was deleted
+        (row,) = rows
         return _Holder(row["start"], row["holder"], Process(**json.loads(row["process"])))
 
     def _beat(self, holder: _Holder) -> _Beat | None:
@@ -289,6 +304,48 @@ class _Heart:
 
 def _path(run_id: str, holder: str) -> str:
     return f"_leases/{run_id}/{holder}.json"
+
+
+@contextmanager
+def taken_run(location: Location, run_id: str, say: Callable[[str], None]) -> Iterator[Lease]:
+    """Take a run for a change of all of it, in a lake that has its tables; give it back at the end.
+
+    Args:
+        location: the lake.
+        run_id: the run, which may be a new one.
+        say: called with one line if the start has to wait.
+
+    Raises:
+        HeldByAnother: a start that is alive has the run.
+    """
+    with ExitStack() as stack:
+        with _without_another_name():
+            is_locked = stack.enter_context(run_lock(location, run_id))
+            lease = Lease(location, run_id, code_version(), is_locked=is_locked, say=say)
+            lease.wait_until_free()
+            lease.take()
+        stack.callback(lease.release)
+        yield lease
+
+
+def require_free(location: Location, run_id: str, say: Callable[[str], None]) -> None:
+    """Require that no start has a run; nothing is written.
+
+    Raises:
+        HeldByAnother: a start that is alive has it.
+    """
+    with _without_another_name():
+        Lease(location, run_id, code_version(), is_locked=False, say=say).wait_until_free()
+
+
+@contextmanager
+def _without_another_name() -> Iterator[None]:
+    """Turn the advice to a run that is held into one for a command on that very run."""
+    try:
+        yield
+    except HeldByAnother as error:
+        by_whom = str(error).partition(";")[0]
+        raise HeldByAnother(f"{by_whom}; wait for it to end, or stop it") from None
 
 
 def held_runs(location: Location) -> set[str]:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from pipelines.errors import LakeError, first_line
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from deltalake.fs import DeltaStorageHandler
 
     from pipelines.config import LakeConfig
+
+POLICIES_FOLDER = "_policies"
+"""Where trained policies are in a lake; see pipelines/checkpoints/store.py."""
+_BLOCK = 16 * 2**20
+"""Bytes that are copied at once between a machine and an object store."""
+_PATIENT = {
+    "max_retries": "1000",
+    "retry_timeout": "120s",
+    "backoff_config.init_backoff": "200ms",
+    "backoff_config.max_backoff": "5s",
+}
+"""delta-rs's options for requests to a store; `lake.storage_options` may replace them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,16 @@ class Location:
             uri = str(Path(uri).expanduser().resolve())
         return cls(uri, dict(storage_options))
 
+    def patient(self) -> Location:
+        """The same location, waiting up to two minutes for a store that does not answer.
+
+        By default delta-rs gives up after about two seconds of refused connections, which is right
+        for a mistake in the address, and not for a run at work.
+        """
+        if self.is_local:
+            return self
+        return Location(self.uri, {**_PATIENT, **self.storage_options})
+
     @property
     def is_local(self) -> bool:
         """Whether the lake is a folder of this machine."""
@@ -53,6 +79,11 @@ class Location:
         """The URI of a table."""
         return f"{self.uri}/{name}"
 
+    def path_in(self, table: str, uri: str) -> str:
+        """The path of a table's file, relative to the table's root."""
+        root = self.table(table).removeprefix("file://")
+        return unquote(uri.removeprefix("file://").removeprefix(root).lstrip("/"))
+
     def has_table(self, name: str) -> bool:
         """Whether there is such a table."""
         from deltalake import DeltaTable
@@ -60,6 +91,15 @@ class Location:
         return bool(
             DeltaTable.is_deltatable(self.table(name), storage_options=self.storage_options)
         )
+
+    def lake_id(self) -> str | None:
+        """An id that the lake keeps when it is moved; None if nothing is in it yet.
+
+        Raises:
+            LakeError: the store does not answer.
+        """
+        with self._readable_errors("runs"):
+            return str(self.open_table("runs").metadata().id) if self.has_table("runs") else None
 
     def open_table(self, name: str, version: int | None = None) -> DeltaTable:
         """A table at a version, the newest if None.
@@ -105,6 +145,59 @@ class Location:
         except FileNotFoundError:
             return None
 
+    def size(self, path: str) -> int | None:
+        """The size of an object in bytes; None if there is none.
+
+        Args:
+            path: relative to the lake's root.
+
+        Raises:
+            LakeError: the store does not answer.
+        """
+        if self.is_local:
+            file = self.folder / path
+            return file.stat().st_size if file.is_file() else None
+        with self._readable_errors(path):
+            (found,) = self._store().get_file_info([path])
+            return int(found.size) if found.is_file else None
+
+    def upload(self, file: Path, path: str, advance: Callable[[int], None]) -> None:
+        """Copy a file of this machine to an object store, whatever its size.
+
+        Args:
+            file: what is copied.
+            path: of the object, relative to the lake's root; it appears whole.
+            advance: called with the number of bytes of each block.
+
+        Raises:
+            LakeError: the store does not take it.
+        """
+        with self._readable_errors(path), file.open("rb") as opened:
+            # Any, and not pyarrow's file: see `write`.
+            stream: Any = self._store()._handler.open_output_stream(path, None)
+            while block := opened.read(_BLOCK):
+                stream.write(block)
+                advance(len(block))
+            stream.close()
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """The content of an object, block by block.
+
+        Args:
+            path: relative to the lake's root.
+
+        Raises:
+            FileNotFoundError: there is none.
+            LakeError: the store does not answer.
+        """
+        with self._readable_errors(path):
+            file = self.folder / path if self.is_local else None
+            # Any, as delta-rs's stubs do not declare its files.
+            opened: Any = file.open("rb") if file else self._store()._handler.open_input_file(path)
+            with closing(opened):
+                while block := opened.read(_BLOCK):
+                    yield bytes(block)
+
     def delete(self, path: str) -> None:
         """Delete an object, if it is there; `path` is relative to the lake's root."""
         try:
@@ -114,6 +207,21 @@ class Location:
                 self._store().delete_file(path)
         except FileNotFoundError:
             return
+
+    @contextmanager
+    def _readable_errors(self, path: str) -> Iterator[None]:
+        """Turn the store's errors into a LakeError of one line."""
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (DeltaError, OSError) as error:
+            raise LakeError(
+                f"lake.uri: cannot use {self.uri}/{path}: {first_line(error)[:200]}; check the "
+                "network and lake.storage_options, and start the same command again"
+            ) from None
 
     def _store(self) -> DeltaStorageHandler:
         from deltalake.fs import DeltaStorageHandler  # only an object store needs it

@@ -20,6 +20,7 @@ from pipelines.lake.query_results import Row, fetch, literal_table, python_rows
 from pipelines.lake.sql_errors import available, one_line, readable_errors
 from pipelines.lake.sql_text import only_reads, sql_equals, sql_identifier, words
 from pipelines.lake.superseded_rewards import superseded_rewards
+from pipelines.lake.torn_log import refuse_torn_log
 from pipelines.lake.views import READABLE, VIEWS
 from schemas import TABLES
 from schemas.table import ColumnType, Table
@@ -207,6 +208,7 @@ class LakeReader:
                 raise LakeError(
                     f"{name} has no version {version}; its versions are 0 to {newest}"
                 ) from None
+            refuse_torn_log(self.location, name)
             raise LakeError(f"cannot read {self.location.table(name)}: {one_line(error)}") from None
 
     def _list_tables(self) -> pa.Table:

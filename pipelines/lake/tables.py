@@ -8,6 +8,7 @@ from deltalake.exceptions import DeltaError
 from pipelines.config import LakeConfig
 from pipelines.errors import LakeError, first_line
 from pipelines.lake.location import Location
+from pipelines.lake.torn_log import refuse_torn_log
 from schemas import TABLES
 from schemas.table import Table
 
@@ -18,12 +19,13 @@ def refuse_another_version(location: Location) -> None:
     Raises:
         LakeError: a table has other columns than this version declares, or cannot be read.
     """
-    try:
-        for table in TABLES:
+    for table in TABLES:
+        try:
             if location.has_table(table.name):
                 _require_declared_columns(table, location)
-    except (DeltaError, OSError) as error:
-        raise LakeError(f"lake.uri: cannot use {location.uri}: {first_line(error)}") from None
+        except (DeltaError, OSError) as error:
+            refuse_torn_log(location, table.name)
+            raise LakeError(f"lake.uri: cannot use {location.uri}: {first_line(error)}") from None
 
 
 def _require_declared_columns(table: Table, location: Location) -> None:

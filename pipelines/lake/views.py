@@ -57,7 +57,7 @@ TRAINING_ROWS = View(
     ("training_set", "samples", "rewards", "selections", "problems", "policies"),
     """
     SELECT t.run_id, t.iteration, t.sample_id, t.problem_id, p.question, p.reference,
-           t.solution, t.weight, t.reward, r.verdict, r.extracted, r.verifier,
+           t.solution, t.weight, t.reward, t.origin, t.drawn_in, r.verdict, r.extracted, r.verifier,
            r.verifier_version, c.reason AS selection_rule, c.rank AS selection_rank, t.policy_id,
            f.checkpoint_uri, f.started_from, n.policy_id AS trained_policy_id, s.seed, s.index,
            s.decoding, s.temperature, s.top_k, s.top_p, s.max_tokens, s.num_tokens,
@@ -65,14 +65,14 @@ TRAINING_ROWS = View(
            s.created_at AS sampled_at, t.prompt
     FROM all_training_set t
     LEFT JOIN all_samples s
-      ON s.run_id = t.run_id AND s.iteration = t.iteration - 1 AND s.sample_id = t.sample_id
+      ON s.run_id = t.run_id AND s.iteration = t.drawn_in AND s.sample_id = t.sample_id
     LEFT JOIN rewards_read_by_select r
       ON r.run_id = s.run_id AND r.iteration = s.iteration AND r.sample_id = s.sample_id
       AND r.role = 'reward'
     LEFT JOIN all_selections c
       ON c.run_id = t.run_id AND c.iteration = t.iteration AND c.sample_id = t.sample_id
     LEFT JOIN all_problems p ON p.run_id = t.run_id AND p.problem_id = t.problem_id
-    LEFT JOIN all_policies f ON f.run_id = t.run_id AND f.iteration = t.iteration - 1
+    LEFT JOIN all_policies f ON f.run_id = t.run_id AND f.iteration = t.drawn_in
     LEFT JOIN all_policies n ON n.run_id = t.run_id AND n.iteration = t.iteration
     """,
     {

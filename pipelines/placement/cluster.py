@@ -74,6 +74,26 @@ def this_machine(num_cpus: int | None = None) -> Cluster:
     return Cluster((here,))
 
 
+def without_filled_gpus(cluster: Cluster, share: float, needed: int) -> Cluster:
+    """The cluster without the GPUs that other processes fill, if enough are left without them.
+
+    Only on a machine where Ray is started for the run: restem decides there which GPUs it sees. A Ray
+    that was there before hands out its GPUs by its own count.
+
+    Args:
+        cluster: with its reports.
+        share: share of a GPU's memory that the run takes.
+        needed: number of GPUs that the run takes at the same time.
+    """
+    here = cluster.here
+    if cluster.is_shared or here is None or here.report is None:
+        return cluster
+    free = tuple(gpu for gpu in here.report.gpus if gpu.has_free(share))
+    if len(free) < max(needed, 1):
+        return cluster
+    return Cluster((replace(here, gpus=len(free), report=replace(here.report, gpus=free)),))
+
+
 def cluster_of_nodes(
     nodes: Sequence[Mapping[str, Any]], here: str | None, *, is_shared: bool = False
 ) -> Cluster:

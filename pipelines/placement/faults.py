@@ -9,15 +9,10 @@ from pipelines.config import RunConfig
 from pipelines.errors import ConfigError
 from pipelines.placement.builds import MIN_COMPUTE_CAPABILITY, Build
 from pipelines.placement.cluster import Cluster, Node
-from pipelines.placement.engines import EnginePlacement, place_engines
-from pipelines.placement.model_memory import (
-    ModelShape,
-    PassSize,
-    engine_memory,
-    pass_bytes,
-    state_bytes,
-)
-from pipelines.placement.nvidia import Gpu, NvidiaReport, filled_gpus, number_format
+from pipelines.placement.engines import place_engines
+from pipelines.placement.fit import engine_fit, worker_fit
+from pipelines.placement.model_memory import ModelShape, RowLengths, in_gib
+from pipelines.placement.nvidia import Gpu, NvidiaReport, filled_gpus
 from pipelines.placement.training import place_training
 
 GENERATE, IMPROVE = "generate", "improve"
@@ -74,10 +69,9 @@ def filled_faults(config: RunConfig, cluster: Cluster, stages: Sequence[str]) ->
     Every GPU that the run may be given is looked at: Ray hands them out without asking who else is
     on them.
     """
-    shares = _shares(config, stages)
-    if not shares:
+    if not stages:
         return []
-    field, share = max(shares.items(), key=lambda pair: pair[1])
+    field, share = needed_memory(config, stages)
     return [
         Fault(
             f"{field}: {share:g} of a GPU's memory must be free, on {node.name} {filled}; stop "
@@ -88,8 +82,35 @@ def filled_faults(config: RunConfig, cluster: Cluster, stages: Sequence[str]) ->
     ]
 
 
+def needed_memory(config: RunConfig, stages: Sequence[str]) -> tuple[str, float]:
+    """The setting and the largest share of a GPU's memory that one of the stages takes.
+
+    Args:
+        config: the run's.
+        stages: `generate`, `improve`, or both.
+    """
+    settings = {
+        GENERATE: ("engine.gpu_memory_utilization", config.engine.gpu_memory_utilization),
+        IMPROVE: ("training.gpu_memory_utilization", config.training.gpu_memory_utilization),
+    }
+    return max((settings[stage] for stage in stages), key=lambda pair: pair[1])
+
+
+def needed_gpus(config: RunConfig, stages: Sequence[str]) -> int:
+    """The most GPUs that one of the stages (`generate`, `improve`) takes at the same time."""
+    numbers = {
+        GENERATE: config.engine.replicas * config.engine.tensor_parallel,
+        IMPROVE: config.training.num_workers,
+    }
+    return max(numbers[stage] for stage in stages)
+
+
 def config_faults(
-    config: RunConfig, cluster: Cluster, shape: ModelShape | None, stages: Sequence[str]
+    config: RunConfig,
+    cluster: Cluster,
+    shape: ModelShape | None,
+    stages: Sequence[str],
+    lengths: RowLengths | None = None,
 ) -> list[Fault]:
     """What of the configuration does not fit the cluster: numbers of GPUs, and memory.
 
@@ -98,15 +119,16 @@ def config_faults(
         cluster: its machines, with their reports.
         shape: the base model's; None if it states no sizes: its memory is not looked at then.
         stages: the stages to come, `generate` and `improve` if they are among them.
+        lengths: of the training rows to come; None if the prompts' lengths are not known.
     """
     faults: list[Fault] = []
     try:
         if GENERATE in stages:
-            placement = place_engines(cluster, config.engine)
-            faults += _engine_faults(config, cluster, placement, shape)
+            place_engines(cluster, config.engine)
+            faults += _engine_faults(config, cluster, shape)
         if IMPROVE in stages:
-            trains_on_gpus = place_training(cluster, config.training).num_gpus > 0
-            faults += _training_faults(config, cluster, shape) if trains_on_gpus else []
+            place_training(cluster, config.training)
+            faults += _training_faults(config, cluster, shape, lengths)
     except ConfigError as error:
         faults.append(Fault(str(error)))
     return faults
@@ -130,26 +152,21 @@ def _driver_faults(build: Build, report: NvidiaReport) -> Iterator[Fault]:
             )
 
 
-def _engine_faults(
-    config: RunConfig, cluster: Cluster, placement: EnginePlacement, shape: ModelShape | None
-) -> list[Fault]:
-    gpus = _known_gpus(cluster)
-    if not placement.num_gpus or shape is None or not gpus:
+def _engine_faults(config: RunConfig, cluster: Cluster, shape: ModelShape | None) -> list[Fault]:
+    fit = engine_fit(config, cluster, shape)
+    if fit is None:
         return []
-    engine, length = config.engine, config.model.max_model_len
-    dtype, size = number_format(engine.dtype, gpus), engine.tensor_parallel
-    budget = int(engine.gpu_memory_utilization * _smallest(gpus))
-    memory = engine_memory(shape, dtype, size, engine.max_num_seqs, budget)
+    engine, length, memory = config.engine, config.model.max_model_len, fit.memory
     if memory.kv_tokens < length:
         most = max(node.gpus for node in cluster.nodes)
-        more = "raise engine.tensor_parallel" if size < most else "lower it"
+        more = "raise engine.tensor_parallel" if engine.tensor_parallel < most else "lower it"
         return [
             Fault(
                 f"model.max_model_len: an engine must hold one solution of {length} tokens, got room "
-                f"for {memory.kv_tokens}: {_gib(memory.weights)} of weights in {dtype}, "
-                f"{_gib(memory.overhead)} for the rest and {memory.kv_bytes_per_token} bytes of KV "
-                f"cache per token, in {_gib(budget)} (engine.gpu_memory_utilization) of each GPU; "
-                f"{more}, or take a smaller model"
+                f"for {memory.kv_tokens}: {in_gib(memory.weights)} of weights in {fit.dtype}, "
+                f"{in_gib(memory.overhead)} for the rest and {memory.kv_bytes_per_token} bytes of KV "
+                f"cache per token, in {in_gib(memory.budget)} (engine.gpu_memory_utilization) of each "
+                f"GPU; {more}, or take a smaller model"
             )
         ]
     wanted = engine.max_num_seqs * length
@@ -158,8 +175,8 @@ def _engine_faults(
     return [
         Fault(
             f"engine.max_num_seqs: {engine.max_num_seqs} solutions of model.max_model_len = {length} "
-            f"tokens need {_gib(wanted * memory.kv_bytes_per_token)} of KV cache, "
-            f"{_gib(memory.kv_tokens * memory.kv_bytes_per_token)} fit, enough for "
+            f"tokens need {in_gib(wanted * memory.kv_bytes_per_token)} of KV cache, "
+            f"{in_gib(memory.kv_tokens * memory.kv_bytes_per_token)} fit, enough for "
             f"{memory.kv_tokens // length} of that length; longer batches wait for room: lower "
             "engine.max_num_seqs, or raise engine.tensor_parallel",
             is_fatal=False,
@@ -167,62 +184,57 @@ def _engine_faults(
     ]
 
 
-def _training_faults(config: RunConfig, cluster: Cluster, shape: ModelShape | None) -> list[Fault]:
-    here = [node for node in cluster.nodes if node.is_here]
-    by_torchrun = config.training.launcher == "torchrun"
-    gpus = _known_gpus(Cluster(tuple(here)) if by_torchrun else cluster)
-    if shape is None or not gpus:
+def _training_faults(
+    config: RunConfig, cluster: Cluster, shape: ModelShape | None, lengths: RowLengths | None
+) -> list[Fault]:
+    """A model of which no row can be trained on; rows that would not fit if there were any."""
+    fit = worker_fit(config, cluster, shape)
+    if fit is None:
         return []
-    training = config.training
-    dtype = number_format(training.dtype, gpus)
-    dtype = "float32" if dtype == "float16" else dtype
-    budget = int(training.gpu_memory_utilization * _smallest(gpus))
-    state = state_bytes(shape, dtype)
-    row = pass_bytes(shape, dtype, PassSize(1, config.model.max_model_len, 0))
-    if state + row > budget:
+    limit, rows = config.model.max_model_len, config.training.rows_per_pass
+    shortest = lengths.shortest if lengths else 1
+    longest = min(lengths.longest, limit) if lengths else limit
+    takes = f"{fit.shape.num_parameters / 1e9:.2f} billion parameters takes {in_gib(fit.state)}"
+    may_take = (
+        f"together must be <= {in_gib(fit.budget)} (training.gpu_memory_utilization) of a GPU"
+    )
+    if fit.longest < shortest:
         return [
             Fault(
-                f"model.base_model: training {shape.num_parameters / 1e9:.2f} billion parameters "
-                f"takes {_gib(state)} on every worker (weights, gradients, AdamW) and about "
-                f"{_gib(row)} for one row of {config.model.max_model_len} tokens, must be <= "
-                f"{_gib(budget)} (training.gpu_memory_utilization) of a GPU; take a smaller model, a "
-                "larger GPU, or lower model.max_model_len"
+                f"model.base_model: training {takes} on every worker (weights, gradients, AdamW), the "
+                f"shortest row, of {shortest} tokens or more, about "
+                f"{in_gib(fit.row_bytes(shortest))}, {may_take}; take a smaller model, or a larger GPU"
             )
         ]
-    rows = training.rows_per_pass
-    if rows is None:
-        return []
-    if training.max_tokens_per_pass is not None:
-        rows = min(rows, max(1, training.max_tokens_per_pass // config.model.max_model_len))
-    wanted = pass_bytes(shape, dtype, PassSize(rows, config.model.max_model_len, 0))
-    if state + wanted <= budget:
+    what = (
+        "the longest prompt with a solution of sampling.max_tokens"
+        if lengths
+        else "model.max_model_len; the real rows' lengths are not known here"
+    )
+    if fit.longest < longest:
+        return [
+            Fault(
+                f"training: a row of {longest} tokens ({what}) would not fit, rows of up to "
+                f"{fit.longest} do: {takes}, a row of {longest} about "
+                f"{in_gib(fit.row_bytes(longest))}, {may_take}; if the training set has longer rows the "
+                "M-step stops with an error: take a larger GPU or a smaller model, or lower "
+                "sampling.max_tokens in a run of another name",
+                is_fatal=False,
+            )
+        ]
+    tokens = config.training.max_tokens_per_pass
+    if rows is not None and tokens is not None:
+        rows = min(rows, max(1, tokens // longest))
+    if rows is None or fit.state + fit.row_bytes(longest, rows) <= fit.budget:
         return []
     return [
         Fault(
-            f"training.rows_per_pass: {rows} rows of model.max_model_len = "
-            f"{config.model.max_model_len} tokens take about {_gib(wanted)}, "
-            f"{_gib(budget - state)} are left; shorter rows may fit; lower it, or leave it out",
+            f"training.rows_per_pass: {rows} rows of {longest} tokens ({what}) take about "
+            f"{in_gib(fit.row_bytes(longest, rows))}, {in_gib(fit.budget - fit.state)} are left; "
+            "shorter rows may fit; lower it, or leave it out",
             is_fatal=False,
         )
     ]
-
-
-def _shares(config: RunConfig, stages: Sequence[str]) -> dict[str, float]:
-    settings = {
-        GENERATE: ("engine.gpu_memory_utilization", config.engine.gpu_memory_utilization),
-        IMPROVE: ("training.gpu_memory_utilization", config.training.gpu_memory_utilization),
-    }
-    return dict(settings[stage] for stage in (GENERATE, IMPROVE) if stage in stages)
-
-
-def _known_gpus(cluster: Cluster) -> list[Gpu]:
-    """The GPUs whose memory is known."""
-    reports = [node.report for node in cluster.gpu_nodes if node.report]
-    return [gpu for report in reports for gpu in report.gpus if gpu.total_mib]
-
-
-def _smallest(gpus: Sequence[Gpu]) -> int:
-    return min(gpu.total_mib or 0 for gpu in gpus) * 2**20
 
 
 def _list_gpus(gpus: Sequence[Gpu]) -> str:
@@ -232,7 +244,3 @@ def _list_gpus(gpus: Sequence[Gpu]) -> str:
 
 def _version(version: tuple[int, int] | None) -> str:
     return "" if version is None else f" {version[0]}.{version[1]}"
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -69,6 +69,16 @@ class PassSize:
 
 
 @dataclass(frozen=True)
+class RowLengths:
+    """Bounds on the tokens of a training row, prompt and solution, before any solution is drawn."""
+
+    shortest: int
+    """No row is shorter."""
+    longest: int
+    """The longest prompt with a solution of `sampling.max_tokens`; rows may all be shorter."""
+
+
+@dataclass(frozen=True)
 class EngineMemory:
     """Bytes on one GPU of an engine."""
 
@@ -114,6 +124,8 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
 def read_shape(folder: Path) -> ModelShape:
     """The shape of a checkpoint; its parameters are counted in the headers of its safetensors files.
 
+    If there are none that can be read, the parameters are those of a Llama-like model of the sizes.
+
     Raises:
         InputError: config.json cannot be read or states no sizes.
     """
@@ -125,7 +137,10 @@ def read_shape(folder: Path) -> ModelShape:
             f"model.base_model: {folder / 'config.json'} states no sizes "
             f"({type(error).__name__}: {error}), so its memory cannot be estimated"
         ) from None
-    counted = sum(_num_parameters(file) for file in folder.glob("*.safetensors"))
+    try:
+        counted = sum(_num_parameters(file) for file in folder.glob("*.safetensors"))
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
+        return shape  # what loads the weights says what is wrong with them
     return replace(shape, num_parameters=counted) if counted else shape
 
 
@@ -192,6 +207,11 @@ def activation_bytes(shape: ModelShape, dtype: str, size: PassSize) -> int:
     tokens = size.rows * size.width + size.prefix
     keys = size.rows * (size.width + size.prefix) + size.prefix
     return shape.num_layers * (tokens * per_token + keys * per_key)
+
+
+def in_gib(size: int) -> str:
+    """A number of bytes in words, such as "14.2 GiB"."""
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _num_parameters(file: Path) -> int:

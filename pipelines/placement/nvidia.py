@@ -48,6 +48,11 @@ class Gpu:
             return None
         return self.free_mib / self.total_mib
 
+    def has_free(self, share: float) -> bool:
+        """Whether a share of the memory is free, as far as that is known."""
+        free = self.free_share()
+        return free is None or free >= share
+
 
 @dataclass(frozen=True)
 class GpuProcess:
@@ -149,6 +154,19 @@ def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
+def visible_devices(gpus: Sequence[Gpu], chosen: Sequence[Gpu], visible: str | None = None) -> str:
+    """The value of CUDA_VISIBLE_DEVICES that leaves the chosen ones of the visible GPUs.
+
+    Args:
+        gpus: those that are visible now, as `visible_gpus` returns them.
+        chosen: some of them.
+        visible: the value that made them visible; its entries (numbers or ids) are kept.
+    """
+    entries = visible.split(",") if visible is not None else [str(gpu.index) for gpu in gpus]
+    named = zip(gpus, entries, strict=False)  # what follows an unknown device is not visible
+    return ",".join(entry.strip() for gpu, entry in named if gpu in chosen)
+
+
 def number_format(requested: str, gpus: Sequence[Gpu]) -> str:
     """The number format to compute matrix products in.
 
@@ -171,10 +189,10 @@ def number_format(requested: str, gpus: Sequence[Gpu]) -> str:
 def filled_gpus(report: NvidiaReport, share: float) -> list[str]:
     """The GPUs with less than a share of their memory free, each with the processes that hold it."""
     return [
-        f"GPU {gpu.index} ({gpu.name}) has {100 * free:.0f} % free, held by "
+        f"GPU {gpu.index} ({gpu.name}) has {100 * (gpu.free_share() or 0):.0f} % free, held by "
         + (", ".join(str(one) for one in report.holders(gpu)) or "processes that nvidia-smi hides")
         for gpu in report.gpus
-        if (free := gpu.free_share()) is not None and free < share
+        if not gpu.has_free(share)
     ]
 
 

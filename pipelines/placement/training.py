@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.config import TrainingConfig
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, MachineError
 from pipelines.placement.cluster import Cluster
 from pipelines.placement.engines import describe_gpus
-from pipelines.placement.model_memory import ModelShape, PassSize, pass_bytes, state_bytes
+from pipelines.placement.model_memory import (
+    ModelShape,
+    PassSize,
+    in_gib,
+    pass_bytes,
+    state_bytes,
+)
 
 CPU_TOKENS_PER_PASS = 1024
 """On a processor, unless `training.max_tokens_per_pass` says; more tokens are no faster there."""
@@ -68,14 +75,45 @@ def rows_per_pass(shape: ModelShape, dtype: str, budget: int, largest: PassSize)
             lengths of the longest row.
 
     Returns:
-        The largest power of two that is estimated to fit, at least 1 and not more than the share of
-        a batch needs.
+        The largest power of two that is estimated to fit, not more than the share of a batch needs.
+
+    Raises:
+        MachineError: one row is estimated not to fit.
     """
-    room = budget - state_bytes(shape, dtype)
+    state = state_bytes(shape, dtype)
+    one = pass_bytes(shape, dtype, largest.of(1))
+    if state + one > budget:
+        raise MachineError(
+            f"training_set: its longest row has {largest.prefix + largest.width} tokens; a pass of it "
+            f"alone takes about {in_gib(one)}, beside {in_gib(state)} of weights, gradients and AdamW, "
+            f"must be <= {in_gib(budget)} (training.gpu_memory_utilization) of this GPU; the same "
+            "command goes on where there is a larger one, or set training.rows_per_pass: 1 to try it "
+            "here"
+        )
     rows = 1
-    while rows < largest.rows and pass_bytes(shape, dtype, largest.of(rows * 2)) <= room:
+    while rows < largest.rows and state + pass_bytes(shape, dtype, largest.of(rows * 2)) <= budget:
         rows *= 2
     return rows
+
+
+def longest_row(shape: ModelShape, dtype: str, budget: int, limit: int) -> int:
+    """Number of tokens of the longest row that is estimated to fit in a pass of its own.
+
+    Args:
+        shape: the model.
+        dtype: number format of matrix products.
+        budget: bytes of the GPU that the worker may take.
+        limit: tokens that no row exceeds (`model.max_model_len`).
+
+    Returns:
+        At most the limit; 0 if no row fits.
+    """
+    room = budget - state_bytes(shape, dtype)
+    return bisect_right(
+        range(1, limit + 1),
+        room,
+        key=lambda tokens: pass_bytes(shape, dtype, PassSize(1, tokens, 0)),
+    )
 
 
 def _refuse_torchrun(cluster: Cluster) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipelines.results.grading.totals import DISAGREEMENT, SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pipelines.lake.query_results import Row
 
+_SHARES = ("accuracy", "solved_share", "train_test_gap", SHARE, DISAGREEMENT)
 _PASS_COLORS = ("#d1731a", "#3a8f4d", "#8b5fb0")
 
 
@@ -23,7 +26,8 @@ def plot_accuracy(evaluations: Sequence[Row], path: Path, name: str) -> Path:
     figure = Figure(figsize=(6.4, 3.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     _plot_curve(axes, evaluations, ("test", "greedy_accuracy"), "test, greedy", "#0b5fa5", "-")
-    passes = [metric for metric in pass_metrics(evaluations) if metric.startswith("pass")]
+    names = {row["metric"] for row in evaluations if row["suite"] == "test"}
+    passes = [metric for metric in ranked_metrics(names) if metric.startswith("pass")]
     for metric, color in zip(passes, _PASS_COLORS, strict=False):
         label = f"test, {metric.replace('_at_', '@')}"
         _plot_curve(axes, evaluations, ("test", metric), label, color, "-")
@@ -44,13 +48,18 @@ def plot_accuracy(evaluations: Sequence[Row], path: Path, name: str) -> Path:
     return path
 
 
-def pass_metrics(evaluations: Sequence[Row]) -> list[str]:
-    """The test suite's pass@k and maj@k metrics, pass first, k rising."""
-    names = {row["metric"] for row in evaluations if row["suite"] == "test"}
+def ranked_metrics(names: Collection[str]) -> list[str]:
+    """The pass@k and maj@k among the names of metrics, pass first, k rising."""
     ranked = [name for name in names if name.startswith(("pass_at_", "maj_at_"))]
     # maj@1 is pass@1.
     shown = [name for name in ranked if name != "maj_at_1"]
     return sorted(shown, key=lambda name: (name.startswith("maj"), int(name.rsplit("_", 1)[1])))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of problems or samples, and not a sum or a mean reward."""
+    name = metric.rpartition("/")[2]
+    return name.endswith(_SHARES) or name.startswith(("pass_at_", "maj_at_", "agreement_with_"))
 
 
 def _plot_curve(

@@ -60,7 +60,15 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
         return reader.rows(f"SELECT * FROM {table} WHERE {where}", run_id)
 
     policies = reader.rows("SELECT * FROM policies ORDER BY iteration", run_id)
-    training_row = _first(rows("training_set", "sample_id", iteration + 1))
+
+    def read_by_m_step(table: str) -> Row | None:
+        """The sample's row of the first M-step that considered it."""
+        where = f"sample_id = {sql_literal(sample['sample_id'])} AND drawn_in = {iteration}"
+        found = reader.rows(f"SELECT * FROM {table} WHERE {where} ORDER BY iteration", run_id)
+        return _first(found)
+
+    selection, training_row = read_by_m_step("selections"), read_by_m_step("training_set")
+    trained_in = training_row["iteration"] if training_row else None
     rewards = rows("rewards", "sample_id", iteration)
     selected_on = rows("selected_rewards", "sample_id", iteration)
     own = [reward for reward in rewards if reward["role"] == REWARD]
@@ -73,10 +81,10 @@ def trace_lineage(reader: LakeReader, sample_id: str, run: str | None = None) ->
         policies=_ancestry(policies, iteration),
         rewards=rewards,
         selected_on=selected_on if is_rescored else [],
-        selection=_first(rows("selections", "sample_id", iteration + 1)),
+        selection=selection,
         training_row=training_row,
-        trained=_first([p for p in policies if training_row and p["iteration"] == iteration + 1]),
-        stages=_stages(reader, run_id, iteration, in_training=training_row is not None),
+        trained=_first([p for p in policies if p["iteration"] == trained_in]),
+        stages=_stages(reader, run_id, iteration, selection, training_row),
     )
 
 
@@ -122,13 +130,22 @@ def _ancestry(policies: Sequence[Row], iteration: int) -> list[Row]:
     return chain
 
 
-def _stages(reader: LakeReader, run_id: str, iteration: int, *, in_training: bool) -> list[Row]:
-    after = "'selections', 'training_set', 'policies'" if in_training else "'selections'"
+def _stages(
+    reader: LakeReader,
+    run_id: str,
+    iteration: int,
+    selection: Row | None,
+    training_row: Row | None,
+) -> list[Row]:
+    """The seals of the stages that made a sample's rows, of iteration `iteration` and after."""
+    after = "'selections', 'training_set', 'policies'" if training_row else "'selections'"
+    row = training_row or selection
+    m_step = row["iteration"] if row else iteration + 1
     return reader.rows(
         "SELECT iteration, stage, table_name, version, attempt, code_version, committed_at "
         "FROM stages WHERE iteration = 0 AND table_name = 'problems' "
         f"OR iteration = {iteration} AND table_name IN ('prompts', 'samples', 'rewards') "
-        f"OR iteration = {iteration + 1} AND table_name IN ({after}) "
+        f"OR iteration = {m_step} AND table_name IN ({after}) "
         "ORDER BY committed_at, iteration",
         run_id,
     )

@@ -36,8 +36,7 @@ class ExactMatch:
         wanted = self._normalized(reference)
         if not wanted:
             return Verdict(0.0, ERROR, detail="the reference is empty")
-        answers = (TEXT_FORMS[form].find(solution) for form in self.forms)
-        answer = next((answer for answer in answers if answer), None)
+        answer = self.stated_answer(solution)
         if answer is None:
             return Verdict(0.0, NO_ANSWER)
         equal = self._normalized(answer) == wanted
@@ -54,6 +53,11 @@ class ExactMatch:
     def gold_solution(self, reference: str) -> str:
         """The shortest solution that states the reference: its verdict must be `correct`."""
         return TEXT_FORMS[self.forms[0]].state(reference.strip())
+
+    def stated_answer(self, solution: str) -> str | None:
+        """The final answer of a solution; None if it has none."""
+        answers = (TEXT_FORMS[form].find(solution) for form in self.forms)
+        return next((answer for answer in answers if answer), None)
 
     def answer_key(self, answer: str) -> str:
         """The answer as it is compared."""

@@ -100,6 +100,18 @@ class MathAnswer:
             return verdict
         return Verdict(0.0, WRONG, verdict.extracted)
 
+    def stated_answer(self, solution: str) -> str | None:
+        """The one final answer of a solution; None if it has none, or several that differ."""
+        try:
+            answers = extract(solution, self.forms)
+        except Cut:
+            return None
+        if self.several_boxes == LAST or all(
+            decide(answer, answers[-1]) for answer in answers[:-1]
+        ):
+            return answers[-1] if answers else None
+        return None
+
     def answer_key(self, answer: str) -> Hashable:
         """A key that only equal answers share: see pipelines/rewards/votes.py."""
         return answer_key(answer)

@@ -18,12 +18,15 @@ from pipelines.config import RunConfig
 from pipelines.config.suites import by_hand, verifiers_by_split
 from pipelines.lake.books import current
 from pipelines.lake.snapshot import TableSnapshot
-from pipelines.rewards.resolve import checker_failures, verifier_name
+from pipelines.lake.sql_text import sql_list, sql_literal
+from pipelines.rewards.resolve import checker_failures
 from pipelines.scoring.shares import Share, shares_of
-from schemas import CONTAMINATION, PROBLEMS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas import CONTAMINATION, PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from schemas.checks import CRITICAL
 from schemas.problems import REFUSED, TRAIN
+from schemas.prompts import FOR_TRAINING
 from schemas.rewards import REWARD
+from schemas.selections import NOT_ACCEPTED
 from schemas.table import Table
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     Rows: TypeAlias = pa.Table | DataFrame
 
 _NUM_EXAMPLES = 5
-_TRAIN = "purpose = 'train' AND decoding = 'sample'"
+_TRAIN = f"purpose = {sql_literal(TRAIN)} AND decoding IN {sql_list(FOR_TRAINING)}"
 
 
 class ExpectationGate:
@@ -108,11 +111,17 @@ def _contamination(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs
     )
 
 
+def _prompts(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
+    # Every problem may have been solved, so that none is asked again with a hint.
+    return Context(may_be_empty=SAMPLES.name in inputs)
+
+
 def _samples(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
     asked = inputs["prompts"].arrow(["num_samples"]).to_pylist()
     return Context(
         expected_rows=sum(row["num_samples"] for row in asked),
         last_mean_tokens=_last_mean_tokens(SAMPLES, inputs["prompts"], iteration),
+        max_killed_share=config.engine.max_killed_share,
     )
 
 
@@ -141,7 +150,7 @@ def _checker(share: Share, scored: pa.Table, samples: TableSnapshot) -> Checker:
     import pyarrow.compute as pc
 
     drawn = samples.arrow(["sample_id"], share.condition)["sample_id"].combine_chunks()
-    by_it = pc.equal(scored["verifier"], pa.scalar(verifier_name(share.reward)))
+    by_it = pc.equal(scored["verifier"], pa.scalar(share.verifier))
     own = scored.filter(pc.and_(by_it, pc.is_in(scored["sample_id"], value_set=drawn)))
     failures = pa.array(checker_failures(share.reward), pa.string())
     failed = own.filter(pc.is_in(own["verdict"], value_set=failures))
@@ -163,15 +172,16 @@ def _selections(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -
     share = None
     if iteration > 1:
         last = current(samples.location, SELECTIONS, samples.run_id, iteration - 1)
-        accepted = last.count("reason <> 'reward_not_above_threshold'")
+        accepted = last.count(f"reason NOT IN {sql_list(NOT_ACCEPTED)}")
         share = accepted / max(last.count(), 1)
     return Context(expected_rows=samples.count(_TRAIN), last_accepted_share=share)
 
 
 def _training_set(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs) -> Context:
-    asked = inputs["prompts"].arrow(["problem_id", "purpose", "question"]).to_pylist()
-    question_of = {row["problem_id"]: question_key(row["question"]) for row in asked}
-    held_out = {row["problem_id"] for row in asked if row["purpose"] != TRAIN}
+    known = inputs["problems"].arrow(["problem_id", "split", "question"]).to_pylist()
+    known = [row for row in known if row["split"] != REFUSED]
+    question_of = {row["problem_id"]: question_key(row["question"]) for row in known}
+    held_out = {row["problem_id"] for row in known if row["split"] != TRAIN}
     held_out_questions = {question_of[problem] for problem in held_out}
     trained = _to_pylist(rows, ["sample_id", "problem_id", "prompt"])
     by_id = [row for row in trained if row["problem_id"] in held_out]
@@ -182,7 +192,7 @@ def _training_set(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs)
         and question_of.get(row["problem_id"]) in held_out_questions
     ]
     return Context(
-        cutoff=config.curate.cutoff,
+        cutoff=config.curate.max_kept(config.sampling.num_samples_per_problem),
         evaluation_problems_in_training=_found(by_id),
         evaluation_questions_in_training=_found(by_text),
         last_mean_tokens=_last_mean_tokens(TRAINING_SET, inputs["prompts"], iteration),
@@ -192,6 +202,7 @@ def _training_set(config: RunConfig, iteration: int, rows: Rows, inputs: Inputs)
 _CONTEXTS: dict[str, Callable[[RunConfig, int, Rows, Inputs], Context]] = {
     PROBLEMS.name: _problems,
     CONTAMINATION.name: _contamination,
+    PROMPTS.name: _prompts,
     SAMPLES.name: _samples,
     REWARDS.name: _rewards,
     SELECTIONS.name: _selections,

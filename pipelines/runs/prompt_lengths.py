@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from pipelines.config import PromptConfig, RunConfig
 from pipelines.config.suites import suites_of
 from pipelines.errors import InputError
+from pipelines.placement.model_memory import RowLengths
 from pipelines.stages.few_shot import Frame, exemplars_of, frame_of
 from pipelines.tuning.token_counts import TokenCounts
-from schemas.problems import TEST
+from schemas.problems import TEST, TRAIN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,9 @@ MAX_CUT = 0.5
 """Maximum share of prompts without room for `max_tokens`; more refuse the run, fewer are a warning."""
 _SLACK = 16
 """Tokens that a tokenizer may add where a question meets the text around it."""
+
+_BATCH = 256
+"""Questions that are tokenized together."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,29 @@ def check_prompt_lengths(
     return longest
 
 
+def training_row_lengths(config: RunConfig, rows: pa.Table, count: TokenCounts) -> RowLengths:
+    """Bounds on the tokens of the training rows to come: prompts and solutions.
+
+    Args:
+        config: the run's.
+        rows: the problems, see `read_sources`; those that may be in the training split count.
+        count: the base model's tokens.
+    """
+    frame, limit = frame_of(config), config.model.max_model_len
+    (around,) = count([frame.before + frame.after])
+    problems = rows.select(["split", "question"]).to_pylist()
+    distinct = {row["question"] for row in problems if row["split"] in (None, TRAIN)}
+    questions, longest = sorted(distinct, key=_num_bytes, reverse=True), around
+    # A token stands for a byte or more: a question that is shorter in bytes than the longest so far
+    # is in tokens need not be tokenized.
+    for start in range(0, len(questions), _BATCH):
+        if around + _num_bytes(questions[start]) + _SLACK <= longest:
+            break
+        texts = [frame.around(question) for question in questions[start : start + _BATCH]]
+        longest = max(longest, *count(texts))
+    return RowLengths(min(around + 1, limit), min(longest + config.sampling.max_tokens, limit))
+
+
 def _asked(config: RunConfig, rows: pa.Table) -> Iterator[_Asked]:
     suites = suites_of(config)
     problems = rows.select(["dataset", "split", "question", "metadata", "source_row"]).to_pylist()
@@ -124,6 +151,10 @@ def _exemplars(prompt: PromptConfig, rows: list[dict[str, str]]) -> dict[str, st
     return exemplars_of(prompt, sorted({_file(row) for row in rows}))
 
 
+def _num_bytes(text: str) -> int:
+    return len(text.encode())
+
+
 def _file(row: dict[str, str]) -> str:
     return str(json.loads(row["metadata"]).get("file") or "")
 
@@ -141,7 +172,7 @@ def _lengths(asked: _Asked, count: TokenCounts, limit: int) -> list[int]:
     frame = asked.frame
     counted = count([before + frame.before + frame.after for before in befores])
     around = dict(zip(befores, counted, strict=True))
-    lengths = [around[q.before] + len(q.text.encode()) + _SLACK for q in asked.questions]
+    lengths = [around[q.before] + _num_bytes(q.text) + _SLACK for q in asked.questions]
     unsure = [n for n, length in enumerate(lengths) if length + asked.max_tokens > limit]
     texts = [asked.questions[n].before + frame.around(asked.questions[n].text) for n in unsure]
     for n, length in zip(unsure, count(texts), strict=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.config import RunConfig
-from pipelines.errors import LakeError
+from pipelines.errors import ConfigError, LakeError
 from pipelines.lake.lake import Lake
 from pipelines.lake.snapshot import TableSnapshot
 from pipelines.scoring.score_chunks import Verifier, scored_chunks, to_score
@@ -228,6 +228,11 @@ def verifiers_of(config: RunConfig) -> Verifiers:
     Raises:
         ConfigError: a reward can no longer be used.
     """
+    if config.curate.majority_vote:
+        raise ConfigError(
+            f"run {config.name!r} rewards its training samples by majority vote, which no verifier "
+            "decides; rescore scores runs whose samples are compared with references"
+        )
     return [(share, Verifier.of(share.reward, share.role)) for share in shares_of(config)]
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pipelines.config import RunConfig
 from pipelines.lake.reader import LakeReader
 from pipelines.lake.seal import Seal
 from pipelines.lake.snapshot import TableSnapshot
+from pipelines.lake.sql_text import sql_list
 from pipelines.runs.artifacts import checks_file, sample_table
 from pipelines.runs.tracking import Ending, SourceTable, Tracker
 from pipelines.runtime.progress import Progress
 from schemas import EVALUATIONS, POLICIES, SELECTIONS
+from schemas.selections import NOT_ACCEPTED
 
 
 class RunListener:
@@ -33,11 +36,18 @@ class RunListener:
         """Import the tracker's library, which takes seconds."""
         self._tracker.warm_up()
 
-    def finish(self, reader: LakeReader) -> None:
-        """Log the run's samples to browse, its plots and its checks; close its run."""
+    def finish(self, reader: LakeReader, report: Path, description: str) -> None:
+        """Log the run's samples to browse, its plots, checks and report; close its run.
+
+        Args:
+            reader: the lake.
+            report: folder of the report's pages.
+            description: the results, Markdown.
+        """
         self._tracker.log_table("samples", sample_table(reader, self._config))
         plots = sorted(self._config.folder.glob("*.png"))
-        self._tracker.finish([*plots, checks_file(reader, self._config)])
+        artifacts = [*plots, checks_file(reader, self._config), report]
+        self._tracker.finish(artifacts, description)
 
     def stop(self, ending: Ending, reason: str) -> None:
         """Close the run in the tracker, if this start has opened it, before it is complete."""
@@ -74,7 +84,7 @@ def _figures(snapshot: TableSnapshot) -> dict[str, float]:
         return {f"{row['suite']}/{row['metric']}": row["value"] for row in rows}
     if snapshot.table == SELECTIONS:
         total, kept = snapshot.count(), snapshot.count("kept")
-        accepted = total - snapshot.count("reason = 'reward_not_above_threshold'")
+        accepted = snapshot.count(f"reason NOT IN {sql_list(NOT_ACCEPTED)}")
         return {
             "training_set/rows": float(kept),
             "training_set/accepted_share": accepted / max(total, 1),

@@ -56,7 +56,7 @@ def run_steps(lake: Lake, steps: Sequence[Step]) -> None:
     _require_inputs(lake, steps)
     made: dict[tuple[int, str], TableSnapshot] = {}
     for step in steps:
-        inputs = [made.get(source.key) or _sealed(lake, source) for source in step.inputs]
+        inputs = [made.get(source.key) or sealed_snapshot(lake, source) for source in step.inputs]
         made[step.key] = lake.materialize(step.stage, step.iteration, *inputs)
 
 
@@ -71,7 +71,8 @@ def _require_inputs(lake: Lake, steps: Sequence[Step]) -> None:
                 )
 
 
-def _sealed(lake: Lake, step: Step) -> TableSnapshot:
+def sealed_snapshot(lake: Lake, step: Step) -> TableSnapshot:
+    """The table that a sealed step has made."""
     snapshot = lake.sealed(step.stage.table, *step.key)
     assert snapshot is not None, f"{step.key} was found sealed"
     return snapshot

@@ -1,8 +1,10 @@
 """Logging to MLflow, which no other module imports.
 
 A run of restem is a run there, with one nested run per iteration. The parent gets every metric with
-step = iteration, so that runs compare as curves; a child holds its iteration's values, the tables
-that they were computed from at their Delta versions, and the M-step's training curve.
+step = iteration, so that runs compare as curves, its problems and training sets, and in the end its
+results as description and report; a child holds its iteration's values, the tables that they were
+computed from at their Delta versions, and the M-step's training curve. A metric has the same name in
+all runs and iterations.
 
 A server that cannot be reached at the start stops the run before anything is written. One that
 fails later costs a warning: what it missed is in the lake, and is logged at the next start.
@@ -26,9 +28,11 @@ from pipelines.config.flatten import flat_texts
 from pipelines.config.secret import hide, without_credentials
 from pipelines.errors import MachineError
 from pipelines.lake.location import Location
+from schemas import PROBLEMS, TRAINING_SET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Metrics = Mapping[str, float]
 """Name, such as `test/greedy_accuracy` or `seconds/generate` -> value."""
@@ -41,7 +45,22 @@ _ITERATION_TAG = "restem.iteration"
 _ENDED_TAG = "restem.ended"
 """Why the last start did not complete the run."""
 _MAX_TAG_CHARS = 500
+_SQLITE = "sqlite:///"
 _PARENT_TAG = "mlflow.parentRunId"
+_NOTE_TAG = "mlflow.note.content"
+"""A run's description, Markdown."""
+_KIND_TAG = "mlflow.experimentKind"
+_MODEL_TRAINING = "custom_model_development"
+"""Without this kind MLflow's pages take an experiment for one about prompts and traces.
+
+Those of 3.17 go by `workflowType` in the address, or what the browser remembers of it (docs/report.md).
+"""
+_INFERRED = "_inferred"
+"""End of a kind that MLflow's pages have guessed."""
+_DATA_SETS = (PROBLEMS.name, TRAINING_SET.name)
+"""Tables that are shown as the parent run's data sets."""
+_MAX_NOTE_CHARS = 5000
+"""A tag holds this much in any store."""
 _MAX_PARAM_CHARS = 6000
 _MAX_PARAMS_PER_CALL = 100
 
@@ -99,8 +118,13 @@ class Tracker(Protocol):
     def log_table(self, name: str, rows: Rows) -> None:
         """Log rows as a table to browse (an artifact `<name>.json`)."""
 
-    def finish(self, artifacts: Sequence[Path] = ()) -> None:
-        """Log files, and close the run."""
+    def finish(self, artifacts: Sequence[Path] = (), description: str = "") -> None:
+        """Log files and folders, and close the run.
+
+        Args:
+            artifacts: files, and folders with files.
+            description: what the run is shown with, Markdown; empty: none.
+        """
 
     def stop(self, ending: Ending, reason: str) -> None:
         """Close the run, if it was opened, before it is complete; the next start opens it again."""
@@ -121,7 +145,7 @@ class SilentTracker:
 
     def log_table(self, name: str, rows: Rows) -> None: ...
 
-    def finish(self, artifacts: Sequence[Path] = ()) -> None: ...
+    def finish(self, artifacts: Sequence[Path] = (), description: str = "") -> None: ...
 
     def stop(self, ending: Ending, reason: str) -> None: ...
 
@@ -134,6 +158,22 @@ def tracker_of(config: RunConfig, warn: Callable[[str], None] = _log.warning) ->
         warn: called with one line if the server fails after the start.
     """
     return MLflowTracker(config, warn) if config.mlflow.enabled else SilentTracker()
+
+
+def stored_tracker(config: RunConfig, warn: Callable[[str], None]) -> MLflowTracker | None:
+    """The tracker of a run that is stored, to change what it has of it; None if it is not there.
+
+    Args:
+        config: the run's.
+        warn: called with one line if the run's store cannot be reached.
+    """
+    if not config.mlflow.enabled:
+        return None
+    uri = config.mlflow.tracking_uri
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+        warn(f"mlflow: there is no {uri} here (a path starts in the folder of the run's command)")
+        return None
+    return MLflowTracker(config, warn)
 
 
 class MLflowTracker:
@@ -200,6 +240,8 @@ class MLflowTracker:
                 for step, curves in map(_curve_point, history):
                     self._log_metrics(child, curves, step)
             self._log_inputs(child, inputs)
+            self._log_versions(child, inputs)
+            self._log_inputs(self._parent, [item for item in inputs if item.name in _DATA_SETS])
             # Last, because metrics that the child has are not logged again.
             self._log_metrics(child, new, step=iteration)
 
@@ -216,12 +258,14 @@ class MLflowTracker:
             tables = json.dumps([{"path": f"{name}.json", "type": "table"}])
             self._client.set_tag(self._parent, "mlflow.loggedArtifacts", tables)
 
-    def finish(self, artifacts: Sequence[Path] = ()) -> None:
+    def finish(self, artifacts: Sequence[Path] = (), description: str = "") -> None:
         """See Tracker."""
         for path in artifacts:
             with self._warning(f"{path.name} is missing there"):
                 self._client.log_artifact(self._parent, str(path))
         with self._warning("the run stays open there"):
+            if description:
+                self._client.set_tag(self._parent, _NOTE_TAG, _cut_lines(description))
             self._client.set_tag(self._parent, _ENDED_TAG, "complete")
             for run in (*self._children.values(), self._parent):
                 self._client.set_terminated(run)
@@ -234,6 +278,37 @@ class MLflowTracker:
             self._client.set_tag(self._parent, _ENDED_TAG, reason[:_MAX_TAG_CHARS])
             for run in (*self._children.values(), self._parent):
                 self._client.set_terminated(run, status=ending.value)
+
+    def rename(self, run: str, name: str) -> None:
+        """Give a run and its iterations another run's name; they keep their ids.
+
+        Args:
+            run: its id.
+            name: the other name.
+        """
+        with self._warning("its run keeps the old name there"):
+            for child in self._children_of(run):
+                iteration = child.data.tags.get(_ITERATION_TAG)
+                self._client.update_run(child.info.run_id, name=f"{name} iteration {iteration}")
+            self._client.update_run(run, name=name)
+            self._client.set_tag(run, _RUN_TAG, name)
+
+    def delete(self, run: str) -> None:
+        """Mark a run and its iterations as deleted; `mlflow gc` removes them for good.
+
+        Args:
+            run: its id.
+        """
+        with self._warning("its run stays there"):
+            for child in self._children_of(run):
+                self._client.delete_run(child.info.run_id)
+            if self._client.get_run(run).info.lifecycle_stage == "active":
+                self._client.delete_run(run)
+
+    def _children_of(self, parent: str) -> list[Run]:
+        experiment = self._client.get_run(parent).info.experiment_id
+        query = f"tags.`{_PARENT_TAG}` = '{parent}'"
+        return list(self._client.search_runs([experiment], query))
 
     def _close_if_left_open(self, parent: str) -> None:
         """Close what an earlier start left open when it died: no start has the run but this one."""
@@ -256,12 +331,13 @@ class MLflowTracker:
         name = self._config.mlflow.experiment
         found = self._client.get_experiment_by_name(name)
         if found is not None:
+            if found.tags.get(_KIND_TAG, _INFERRED).endswith(_INFERRED):
+                self._client.set_experiment_tag(found.experiment_id, _KIND_TAG, _MODEL_TRAINING)
             return str(found.experiment_id)
         folder = _sqlite_folder(self._config.mlflow.tracking_uri)
         # Without this MLflow would put artifacts into ./mlruns of the current folder.
         where = None if folder is None else (folder / "mlflow-artifacts").as_uri()
-        # MLflow's pages otherwise take an experiment for one about prompts and traces.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        tags = {_KIND_TAG: _MODEL_TRAINING}
         return str(self._client.create_experiment(name, artifact_location=where, tags=tags))
 
     def _tags(self) -> dict[str, str]:
@@ -315,17 +391,22 @@ class MLflowTracker:
     def _log_inputs(self, run: str, inputs: Sequence[SourceTable]) -> None:
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag, RunTag
+        from mlflow.entities import DatasetInput, InputTag
 
-        rows, tags = [], []
+        rows = []
         for item in inputs:
             source = DeltaDatasetSource(path=item.path, delta_table_version=item.version)
             table = MetaDataset(source, name=item.name, digest=f"v{item.version}")
             context = InputTag("mlflow.data.context", item.stage)
             rows.append(DatasetInput(table._to_mlflow_entity(), [context]))
-            tags.append(RunTag(f"version/{item.name}", str(item.version)))
         if rows:
             self._client.log_inputs(run, rows)
+
+    def _log_versions(self, run: str, inputs: Sequence[SourceTable]) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(f"version/{item.name}", str(item.version)) for item in inputs]
+        if tags:
             self._client.log_batch(run, tags=tags)
 
     def _described(self, error: Exception) -> str:
@@ -340,10 +421,49 @@ class MLflowTracker:
         try:
             yield
         except _server_errors() as error:
-            self._warn(
-                f"mlflow: {loss} ({self._described(error)}); "
-                "the run goes on, its tables are in the lake"
-            )
+            self._warn(f"mlflow: {loss} ({self._described(error)}); the work in the lake goes on")
+
+
+def register_policy(
+    config: RunConfig, run_id: str, folder: Path, name: str, tags: Mapping[str, str]
+) -> str:
+    """Add a policy to the tracker's model registry; its version there.
+
+    Its files become an artifact of the run, which the version is linked to. Loaded with
+    `mlflow.artifacts.download_artifacts("models:/NAME/VERSION")`, as a folder of Hugging Face's.
+
+    Args:
+        config: the run.
+        run_id: its id in the tracker.
+        folder: the policy's folder; its README.md becomes the version's description.
+        name: name of the registered model, made if it is not there.
+        tags: of the version, such as the policy's id.
+
+    Raises:
+        MachineError: the tracker cannot be used, or does not have the run.
+    """
+    uri = config.mlflow.tracking_uri
+    shown = without_credentials(uri.rstrip("/"))
+    try:
+        client = _open_client(uri)
+        run = client.get_run(run_id)
+        place = f"policy/{tags['policy_id']}"
+        client.log_artifacts(run_id, str(folder), place)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        made = client.create_model_version(
+            name,
+            source=f"{run.info.artifact_uri}/{place}",
+            run_id=run_id,
+            tags={f"restem.{key}": value for key, value in tags.items()},
+            description=_cut_lines((folder / "README.md").read_text(encoding="utf-8")),
+        )
+    except _server_errors() as error:
+        raise MachineError(
+            f"--register: cannot use {shown}: {hide(_one_line(error), uri, shown)}; the folder is "
+            "written, so export again elsewhere, or without --register"
+        ) from None
+    return str(made.version)
 
 
 def _curve_point(epoch: Mapping[str, object]) -> tuple[int, Metrics]:
@@ -351,6 +471,13 @@ def _curve_point(epoch: Mapping[str, object]) -> tuple[int, Metrics]:
     numbers = {name: value for name, value in epoch.items() if isinstance(value, int | float)}
     step = int(numbers.pop("epoch"))
     return step, {f"improve/{name}": float(value) for name, value in numbers.items()}
+
+
+def _cut_lines(text: str) -> str:
+    """As many of the lines as a tag holds."""
+    if len(text) <= _MAX_NOTE_CHARS:
+        return text
+    return text[: text.rfind("\n", 0, _MAX_NOTE_CHARS - 5)] + "\n\n…"
 
 
 def _open_client(uri: str) -> MlflowClient:
@@ -386,7 +513,7 @@ def _store_lock(uri: str) -> Iterator[None]:
 
 
 def _sqlite_folder(uri: str) -> Path | None:
-    path = uri.removeprefix("sqlite:///")
+    path = uri.removeprefix(_SQLITE)
     return Path(path).resolve().parent if path != uri else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,9 @@ from pipelines.config import EngineConfig
 from pipelines.errors import StageFailed, first_line
 from pipelines.placement.cluster import ray_cluster
 from pipelines.placement.engines import engine_environment, place_engines
-from pipelines.sampling.chunk_drawer import ChunkDrawer, DrawnChunk, drawn_chunk
-from pipelines.sampling.sampler import Sampler
+from pipelines.sampling.attempts import Attempts
+from pipelines.sampling.chunk_drawer import ChunkDrawer, DrawnChunk, EngineFailed, drawn_chunk
+from pipelines.sampling.sampler import Request, Sampler
 from pipelines.stage import FileWriter
 
 if TYPE_CHECKING:
@@ -33,20 +33,32 @@ def draw_chunks(
     writer: FileWriter,
     log: Path,
     engine: EngineConfig,
+    control: Request | None = None,
 ) -> Iterator[DrawnChunk]:
     """Draw and write every chunk on `engine.replicas` engines; yields chunks as they finish.
 
     An engine has several chunks at once, so that it starts the next one while the last solutions of
-    the one before are still being drawn.
+    the one before are still being drawn. What engines die of is found by `Attempts`; a chunk with a
+    prompt that kills them is yielded in parts.
+
+    Args:
+        chunks: prompts, see `pending_chunks`.
+        sampler_factory: makes the sampler in each engine's process.
+        policy_id: the policy that the sampler draws from.
+        writer: writes the rows as uncommitted files.
+        log: file to which the engines' output is appended.
+        engine: the engines' settings.
+        control: a prompt that was drawn before, if there is one.
 
     Raises:
-        StageFailed: an engine did not start, or died more than `engine.max_restarts` times.
+        StageFailed: an engine did not start, or died too often, see `Attempts.start`.
         ConfigError: the engines do not fit the cluster.
         RestEMError: what the sampler or the writer refused.
     """
     import pyarrow as pa
     import ray
     from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     data = ray.data.from_arrow([*chunks])
     # The data set's own copy of Ray's settings, not the process's.
@@ -55,26 +67,29 @@ def draw_chunks(
     # Failures are raised here, and logged in full in the engine's log.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     placement = place_engines(ray_cluster(), engine)
-    with warnings.catch_warnings():
-        # Ray 2.60 warns about max_restarts, but has no other way to set it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        drawn = data.map_batches(
-            ChunkDrawer,
-            fn_constructor_args=(sampler_factory, policy_id, writer, log),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(
-                size=min(placement.num_engines, len(chunks)),
-                max_concurrent_calls_per_actor=CHUNKS_AT_ONCE,
-                max_tasks_in_flight_per_actor=CHUNKS_AT_ONCE,
-                enable_true_multi_threading=True,
-            ),
-            num_cpus=placement.num_cpus,
-            num_gpus=placement.num_gpus,
-            max_restarts=engine.max_restarts,
-            max_task_retries=engine.max_restarts,
-            runtime_env={"env_vars": engine_environment(placement)},
-        )
+    # On the driver's node, with which it lives and dies.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    attempts = (
+        ray.remote(Attempts)
+        .options(num_cpus=0, scheduling_strategy=here)
+        .remote(engine.max_restarts, control)
+    )
+    # Ray restarts an actor that died, and repeats its calls, without end: `Attempts` ends it.
+    drawn = data.map_batches(
+        ChunkDrawer,
+        fn_constructor_args=(sampler_factory, policy_id, writer, log, attempts),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(
+            size=min(placement.num_engines, len(chunks)),
+            max_concurrent_calls_per_actor=CHUNKS_AT_ONCE,
+            max_tasks_in_flight_per_actor=CHUNKS_AT_ONCE,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=placement.num_cpus,
+        num_gpus=placement.num_gpus,
+        runtime_env={"env_vars": engine_environment(placement)},
+    )
     log_size = log.stat().st_size if log.exists() else 0
     try:
         # Without prefetching, so that a chunk is committed as soon as it is drawn.
@@ -83,12 +98,18 @@ def draw_chunks(
         ):
             assert isinstance(batch, pa.Table)
             yield from map(drawn_chunk, batch.to_pylist())
+    except EngineFailed as error:
+        # Its last words, if it had any: a process that is killed has none.
+        reason = last_error(log, log_size) or "it left no error"
+        raise StageFailed(f"generate: {error}: {reason}; its log is {log}") from error
     except RayError as error:
         reason = last_error(log, log_size) or first_line(error)
         raise StageFailed(
-            "generate: the engine did not start, or died more than "
-            f"{engine.max_restarts} times (engine.max_restarts): {reason}; its log is {log}"
+            f"generate: the engine did not start, or was lost: {reason}; its log is {log}"
         ) from error
+    finally:
+        if ray.is_initialized():
+            ray.kill(attempts)
 
 
 def last_error(log: Path, offset: int = 0) -> str | None:

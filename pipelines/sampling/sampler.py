@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from schemas.samples import PROMPT_TOO_LONG
+from schemas.samples import ENGINE_KILLED, PROMPT_TOO_LONG
+
+_CONTROL_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,22 @@ def sample_id(policy_id: str, text: str, decoding: DecodingSettings, seed: int, 
 
 def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[DrawnSolution]:
     """The empty solutions of a prompt that leaves the policy no room for a solution."""
+    return _without_solution(request, PROMPT_TOO_LONG, num_prompt_tokens)
+
+
+def give_up(request: Request) -> list[DrawnSolution]:
+    """The empty solutions of a prompt that kills the engine, whose number of tokens is not known."""
+    return _without_solution(request, ENGINE_KILLED, num_prompt_tokens=0)
+
+
+def _without_solution(
+    request: Request, finish_reason: str, num_prompt_tokens: int
+) -> list[DrawnSolution]:
     return [
         DrawnSolution(
             index=index,
             solution="",
-            finish_reason=PROMPT_TOO_LONG,
+            finish_reason=finish_reason,
             stop_string=None,
             num_tokens=0,
             num_prompt_tokens=num_prompt_tokens,
@@ -93,3 +106,10 @@ def refuse_too_long(request: Request, num_prompt_tokens: int) -> list[DrawnSolut
         )
         for index in range(request.num_samples)
     ]
+
+
+def control_of(request: Request) -> Request:
+    """A request for a few tokens of a prompt that was drawn before: whether an engine works."""
+    max_tokens = min(request.decoding.max_tokens, _CONTROL_TOKENS)
+    decoding = replace(request.decoding, max_tokens=max_tokens)
+    return replace(request, num_samples=1, decoding=decoding)

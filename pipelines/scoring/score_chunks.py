@@ -32,7 +32,7 @@ from pipelines.runtime.hardware import usable_cores
 from pipelines.runtime.progress import Progress, Task
 from pipelines.stage import Snapshot, StageContext
 from schemas.rewards import CORRECT, ERROR, NO_ANSWER, REWARD, REWARDS, TRUNCATED
-from schemas.samples import ENGINE_ERROR, LENGTH, PROMPT_TOO_LONG
+from schemas.samples import ENGINE_ERROR, ENGINE_KILLED, LENGTH, PROMPT_TOO_LONG
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +53,7 @@ _RAY_CHUNK_SAMPLES = 1_000
 
 _UNSOLVED = {
     PROMPT_TOO_LONG: Verdict(0.0, NO_ANSWER),
+    ENGINE_KILLED: Verdict(0.0, NO_ANSWER),
     ENGINE_ERROR: Verdict(0.0, ERROR, detail="the engine drew no solution"),
 }
 """Finish reasons of samples without a solution, which the reward is not given."""
@@ -109,9 +110,17 @@ def pending(samples: Snapshot, prompts: Snapshot, committed: Snapshot, verifier:
     import pyarrow.compute as pc
 
     done = committed.arrow(["sample_id", "verifier"])
-    done_ids = done.filter(pc.equal(done["verifier"], pa.scalar(verifier)))["sample_id"]
-    rows = to_score(samples, prompts)
-    return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done_ids.combine_chunks())))
+    return without_verdict(
+        to_score(samples, prompts), done.filter(pc.equal(done["verifier"], pa.scalar(verifier)))
+    )
+
+
+def without_verdict(rows: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """The samples that are not among those of the verdicts."""
+    import pyarrow.compute as pc
+
+    done = verdicts["sample_id"].combine_chunks()
+    return rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=done)))
 
 
 def obsolete(verifiers: Sequence[Verifier]) -> str:

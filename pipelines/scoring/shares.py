@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import RewardConfig, RunConfig
 from pipelines.config.suites import by_hand, rewards_by_suite, verifiers_by_split
-from pipelines.lake.sql_text import sql_list
+from pipelines.lake.sql_text import sql_list, sql_literal
+from pipelines.rewards.resolve import verifier_name
 from pipelines.stage import Snapshot
+from schemas.problems import TRAIN
 from schemas.rewards import EVALUATION, REWARD
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+MAJORITY_VOTE = "majority_vote"
+"""The name of verdicts by vote."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,13 @@ class Share:
     """The suites they belong to; empty for those that the run's own reward scores."""
     role: str = REWARD
     """See the column of `rewards`."""
+    by_vote: bool = False
+    """Whether the samples are compared with one another, see `majority_vote`."""
+
+    @property
+    def verifier(self) -> str:
+        """The name that its verdicts are stored under."""
+        return MAJORITY_VOTE if self.by_vote else verifier_name(self.reward)
 
     @property
     def task(self) -> str:
@@ -73,8 +86,14 @@ def shares_of(config: RunConfig) -> list[Share]:
         name: reward for name, reward in rewards_by_suite(config).items() if reward != config.reward
     }
     apart = [*own, *by_hand(config)]
+    votes = config.curate.majority_vote
+    apart += [TRAIN] if votes else []
     rest = f"purpose NOT IN {sql_list(apart)}" if apart else "true"
     shares = [Share(rest, config.reward)]
+    if votes:
+        shares.append(
+            Share(f"purpose = {sql_literal(TRAIN)}", config.reward, (TRAIN,), by_vote=True)
+        )
     shares += _shares([(reward, name) for name, reward in own.items()], REWARD)
     further = verifiers_by_split(config)
     pairs = [(verifier, name) for name, several in further.items() for verifier in several]

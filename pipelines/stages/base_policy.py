@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.checkpoints.base_model import base_model_uri, resolve_base_model
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import ModelConfig
 from pipelines.stage import ArrowStage, StageContext
-from pipelines.tuning.base_model import resolve_base_model
-from pipelines.tuning.checkpoint import policy_id_of
 from schemas import POLICIES
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ def base_policy(model: ModelConfig) -> ArrowStage:
     def make(_: StageContext) -> pa.Table:
         import pyarrow as pa
 
-        checkpoint = Path(resolve_base_model(model))
+        checkpoint = resolve_base_model(model)
         row = {
             "policy_id": policy_id_of(checkpoint),
-            "checkpoint_uri": str(checkpoint),
+            "checkpoint_uri": base_model_uri(model, checkpoint),
             "started_from": None,
             "training_set_version": None,
             "epoch": 0,

@@ -55,7 +55,7 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
     By each further verifier (`evaluation.verifiers`) there are greedy_accuracy, solved_share, pass_at_k
     and maj_at_k as `<verifier>/<metric>`, and `<verifier>/agreement_with_<other>`: the share of greedy
     draws (of sampled ones, where there are no greedy ones) that both find correct or neither does.
-    The prompts are an input so that the seal names their version; the samples
+    The prompts and the policy are inputs so that the seal names their versions; the samples
     carry all that is read.
     """
 
@@ -65,7 +65,7 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
         rewards: DataFrame,
         prompts: DataFrame,
         problems: DataFrame,
-        policies: DataFrame,
+        _policies: DataFrame,
     ) -> DataFrame:
         counted = per_problem(samples, rewards).toArrow()
         groups = _groups(problems, config)
@@ -76,9 +76,10 @@ def evaluate(config: RunConfig, iteration: int) -> SparkStage:
         if verifiers_by_split(config):
             rows += _by_further_verifiers(config, counted, groups)
             rows += agreement_rows(config, agreements(samples, rewards).toArrow().to_pylist())
-        (policy_id,) = policies.select("policy_id").toArrow()["policy_id"].to_pylist()
+        # Of the samples: a policy that was lost may have been trained again, with other weights.
+        drawn_by = samples.select("policy_id").limit(1).toArrow()["policy_id"].to_pylist()
         made = pa.Table.from_pylist(
-            [{"policy_id": policy_id, **row} for row in rows],
+            [{"policy_id": drawn_by[0], **row} for row in rows],
             schema=EVALUATIONS.arrow_schema(partition_columns=False),
         )
         return samples.sparkSession.createDataFrame(made)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.checkpoints.base_model import resolve_base_model
 from pipelines.config import PromptConfig, RunConfig
 from pipelines.datasets.locations import expanded
 from pipelines.errors import ConfigError, InputError
-from pipelines.tuning.base_model import resolve_base_model
 
 _QUESTION = "{question}"
 _BELOW_THE_MARK = "\n-----\n"

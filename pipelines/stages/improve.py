@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.checkpoints.load import PolicyLoader
+from pipelines.checkpoints.policy import PolicyRef
 from pipelines.config import RunConfig
+from pipelines.config.draws import m_step
 from pipelines.errors import StageFailed
 from pipelines.stage import ArrowStage, Engine, Snapshot, StageContext
 from pipelines.stages.policy import policy_of
-from pipelines.tuning.checkpoint import PolicyRef, policy_id_of
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
 from pipelines.tuning.launch import fine_tune
 from pipelines.workload import Amount, Workload
@@ -42,8 +45,10 @@ def improve(config: RunConfig) -> ArrowStage:
     Raises (in the stage):
         StageFailed: D_i is empty, or the training failed.
         InputError: the model or a row cannot be used.
-        LakeError: the number format is another one than that of the run's earlier M-steps.
+        LakeError: the number format is another one than that of the run's earlier M-steps, the start
+            policy is lost, or the new one cannot be stored.
     """
+    loader = PolicyLoader.of(config)
 
     def make(
         context: StageContext, training_set: Snapshot, prompts: Snapshot, policies: Snapshot
@@ -55,21 +60,24 @@ def improve(config: RunConfig) -> ArrowStage:
         job = _prepare(config, folder, start, training_set, prompts, dtype)
         if config.training.launcher == "ray":
             context.engines.start_ray()
-        result = fine_tune(job, training_set.count(), context.progress)
+        fetch_start = partial(loader.folder_of, start)
+        result = fine_tune(job, training_set.count(), context.progress, fetch_start)
         context.resolve(DTYPE, result.dtype)
         seconds = time.monotonic() - began
         context.measures.update(_measures(result, seconds))
         # Epochs that earlier starts trained: nothing of them is committed until the policy is.
         context.earlier_seconds = max(0.0, result.seconds - seconds)
-        return _policy_row(result, start, training_set.version)
+        policy = loader.store.put(result.checkpoint, context.progress)
+        return _policy_row(result, policy, start, training_set.version)
 
-    kept = min(config.curate.cutoff, config.sampling.num_samples_per_problem)
+    kept = config.curate.max_kept(config.sampling.num_samples_per_problem)
     longest = config.sampling.max_tokens * config.improve.max_epochs
     tokens = Amount({TRAIN: kept * longest, VALIDATION: longest}, at_most=True)
     return ArrowStage(
         name="improve",
         table=POLICIES,
         reads=(TRAINING_SET, PROMPTS, POLICIES),
+        loads_policy=True,
         function=make,
         engine=Engine.TORCH,
         workload=Workload(tokens=tokens),
@@ -94,6 +102,10 @@ def _prepare(
             "train on; raise sampling.num_samples_per_problem, ask easier problems, in a run of another name "
             "(--name); the wrong solutions are in the lake (restem sql)"
         )
+    improve = config.improve
+    if m_step(config, training_set.iteration):
+        rate = improve.learning_rate * improve.later_learning_rate_factor
+        improve = improve.model_copy(update={"learning_rate": rate})
     questions = prompts.arrow(["text", "reference", "question", "problem_id"], ON_VALIDATION)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / TRAIN_FILE)
@@ -107,7 +119,7 @@ def _prepare(
         max_tokens=config.sampling.max_tokens,
         max_model_len=config.model.max_model_len,
         reward=config.reward,
-        improve=config.improve,
+        improve=improve,
         training=config.training.model_copy(update={"dtype": dtype}),
         seed=config.seed,
         trust_remote_code=config.model.trust_remote_code,
@@ -132,13 +144,15 @@ def _measures(result: FineTuneResult, seconds: float) -> dict[str, float]:
     }
 
 
-def _policy_row(result: FineTuneResult, start: PolicyRef, version: int) -> pa.Table:
+def _policy_row(
+    result: FineTuneResult, policy: PolicyRef, start: PolicyRef, version: int
+) -> pa.Table:
     import pyarrow as pa
 
     history = [record.model_dump(mode="json") for record in result.history]
     row = {
-        "policy_id": policy_id_of(result.checkpoint),
-        "checkpoint_uri": str(result.checkpoint),
+        "policy_id": policy.policy_id,
+        "checkpoint_uri": policy.checkpoint_uri,
         "started_from": start.policy_id,
         "training_set_version": version,
         "epoch": result.epoch,

@@ -233,6 +233,23 @@ def check_problems(problems: ProblemsConfig, rows: pa.Table) -> None:
         )
 
 
+def check_human_solutions(config: RunConfig, rows: pa.Table) -> None:
+    """Require that there are human solutions, if they are trained on.
+
+    Raises:
+        InputError: no problem that may be trained on has one.
+    """
+    if config.curate.human_solutions == "none":
+        return
+    pairs = zip(rows["split"].to_pylist(), rows["solution"].to_pylist(), strict=True)
+    if not any(split in (TRAIN, None) and solution for split, solution in pairs):
+        raise InputError(
+            f"curate.human_solutions: {config.curate.human_solutions}: no training problem has a human "
+            "solution; name their field in problems.sources.solution_field, or take a method that "
+            "needs none"
+        )
+
+
 def _same_question() -> Column:
     """The question as duplicates are found by it: white space and case do not make another problem."""
     from pyspark.sql import functions as F

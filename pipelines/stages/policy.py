@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipelines.checkpoints.policy import PolicyRef
 from pipelines.stage import Snapshot
-from pipelines.tuning.checkpoint import PolicyRef
 
 
 def policy_of(policies: Snapshot) -> PolicyRef:

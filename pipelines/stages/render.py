@@ -8,19 +8,29 @@ sees it.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
 from pipelines.config import PromptConfig, RunConfig
-from pipelines.config.draws import Draws, NamedDecoding, covered, draws, num_drawn
+from pipelines.config.draws import (
+    Draws,
+    NamedDecoding,
+    covered,
+    draws,
+    has_e_step,
+    num_drawn,
+)
 from pipelines.config.sizes import asked_sizes
 from pipelines.config.suites import Suite, suites_of
 from pipelines.stage import SparkStage, StageContext
 from pipelines.stages.few_shot import exemplars_of, frame_of
 from pipelines.workload import Amount, Workload
-from schemas import PROBLEMS, PROMPTS
-from schemas.problems import REFUSED
+from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES
+from schemas.problems import REFUSED, TRAIN
+from schemas.prompts import HINTED, SAMPLE
+from schemas.rewards import REWARD
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,6 +47,8 @@ def render(config: RunConfig, iteration: int) -> SparkStage:
 
         suites = suites_of(config)
         own = problems.where(~F.col("split").isin([REFUSED, *(suite.name for suite in suites)]))
+        if has_e_step(config, iteration):
+            own = _mini_batch(own, config, iteration)
         asked = [
             _asked_by_run(own, config, iteration),
             *(_asked_by_suite(problems, suite, config, iteration) for suite in suites),
@@ -54,13 +66,81 @@ def render(config: RunConfig, iteration: int) -> SparkStage:
     )
 
 
+def render_hints(config: RunConfig, iteration: int) -> SparkStage:
+    """The stage that asks problems again which no sample solved, with the answer as a hint.
+
+    Rationalization: Zelikman et al., "STaR", 2022, section 3.2. The hint follows the question
+    (`prompt.hint`), and solutions are drawn as in the E-step.
+    """
+
+    def make(
+        _: StageContext, problems: DataFrame, samples: DataFrame, rewards: DataFrame
+    ) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        frame, sampling = frame_of(config), config.sampling
+        (e_step,) = draws(config, iteration)[TRAIN]
+        before, after = config.prompt.hint.split("{reference}", 1)
+        hint = F.concat(F.lit(before), "reference", F.lit(after + frame.after))
+        unsolved = _unsolved(samples, rewards, config.curate.threshold or 0.0)
+        asked = problems.join(unsolved, on="problem_id", how="left_semi").select(
+            "*",
+            F.lit(TRAIN).alias("purpose"),
+            F.lit(frame.before).alias("before"),
+            F.explode(_draw_array((NamedDecoding(HINTED, e_step.decoding),))).alias("draw"),
+        )
+        seed = _seed(config.seed, iteration, F.col("draw.decoding"))
+        return _rows(_Asked(asked, hint, sampling.max_tokens, sampling.stop, seed))
+
+    return SparkStage(
+        name="render_hints",
+        table=PROMPTS,
+        reads=(PROBLEMS, SAMPLES, REWARDS),
+        function=make,
+        workload=Workload(Amount({TRAIN: 1}, at_most=True)),
+        is_beside_others=True,
+    )
+
+
+def _unsolved(samples: DataFrame, rewards: DataFrame, threshold: float) -> DataFrame:
+    """The training problems of which no sample has a reward above the threshold."""
+    from pyspark.sql import functions as F
+
+    drawn = samples.where((F.col("purpose") == TRAIN) & (F.col("decoding") == SAMPLE))
+    scored = rewards.where(F.col("role") == REWARD).select("sample_id", "reward")
+    is_solved = (F.col("reward") > threshold) & ~F.isnan("reward")
+    counted = drawn.join(scored, on="sample_id", how="inner").groupBy("problem_id")
+    return counted.agg(F.count_if(is_solved).alias("n")).where("n = 0").select("problem_id")
+
+
+def _mini_batch(problems: DataFrame, config: RunConfig, iteration: int) -> DataFrame:
+    """The problems without the training problems that an E-step's mini-batch does not ask.
+
+    An epoch orders the training problems by hash, and each E-step takes the next slice.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    size = config.sampling.problems_per_iteration
+    if size is None:
+        return problems
+    per_epoch = math.ceil(problems.where(F.col("split") == TRAIN).count() / size)
+    epoch, place = divmod(iteration // config.sampling.m_steps, max(per_epoch, 1))
+    key = F.sha2(F.concat_ws("|", F.lit(f"{config.seed}|{epoch}"), "problem_id"), 256)
+    ordered = Window.partitionBy("split").orderBy(key, "problem_id")
+    rank = F.row_number().over(ordered) - 1
+    is_asked = (F.col("split") != TRAIN) | F.floor(F.col("rank") / size).eqNullSafe(place)
+    return problems.withColumn("rank", rank).where(is_asked).drop("rank")
+
+
 @dataclass(frozen=True)
 class _Asked:
     """Problems that are asked in one way; the frame's columns are what a row of `prompts` needs."""
 
     problems: DataFrame
     """With `purpose`, `before` (the text before the question), and `draw`."""
-    after: str
+    after: Column
+    """The text after the question."""
     max_tokens: int
     stop: tuple[str, ...]
     seed: Column
@@ -78,7 +158,7 @@ def _asked_by_run(problems: DataFrame, config: RunConfig, iteration: int) -> _As
         F.explode(_draws_of_split(draws(config, iteration))).alias("draw"),
     )
     seed = _seed(config.seed, iteration, F.col("draw.decoding"))
-    return _Asked(asked, frame.after, sampling.max_tokens, sampling.stop, seed)
+    return _Asked(asked, F.lit(frame.after), sampling.max_tokens, sampling.stop, seed)
 
 
 def _asked_by_suite(problems: DataFrame, suite: Suite, config: RunConfig, iteration: int) -> _Asked:
@@ -95,9 +175,8 @@ def _asked_by_suite(problems: DataFrame, suite: Suite, config: RunConfig, iterat
     )
     # Named, so that two suites that ask one thing of one problem have samples of their own.
     key = F.concat_ws("/", F.lit(suite.name), "draw.decoding")
-    return _Asked(
-        asked, frame.after, suite.max_tokens, suite.stop, _seed(config.seed, iteration, key)
-    )
+    seed = _seed(config.seed, iteration, key)
+    return _Asked(asked, F.lit(frame.after), suite.max_tokens, suite.stop, seed)
 
 
 def _exemplars(problems: DataFrame, prompt: PromptConfig) -> Column:
@@ -115,7 +194,7 @@ def _exemplars(problems: DataFrame, prompt: PromptConfig) -> Column:
 def _rows(asked: _Asked) -> DataFrame:
     from pyspark.sql import functions as F
 
-    text = F.concat("before", "question", F.lit(asked.after))
+    text = F.concat("before", "question", asked.after)
     stop = F.array(*[F.lit(string) for string in asked.stop]).cast("array<string>")
     return asked.problems.withColumn("text", text).select(
         _hashed("problem_id", "purpose", "draw.decoding", "text").alias("prompt_id"),

@@ -1,47 +1,17 @@
-"""Policies as checkpoints: ordinary Hugging Face folders, named by a hash of their weights."""
+"""Saving a model as a checkpoint: an ordinary Hugging Face folder."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pipelines.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class PolicyRef:
-    """A policy: the hash of its weights, and where its checkpoint is."""
-
-    policy_id: str
-    checkpoint_uri: str
-
-
-def policy_id_of(checkpoint: Path) -> str:
-    """Content hash of the checkpoint's weights.
-
-    Raises:
-        InputError: the folder holds no safetensors files.
-    """
-    files = sorted(checkpoint.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"{checkpoint}: holds no *.safetensors weights; save the model with save_pretrained"
-        )
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def save_checkpoint(

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.placement.fit import training_format
 from pipelines.placement.model_memory import PassSize, shape_of_config
-from pipelines.placement.nvidia import Gpu, number_format, report_on
+from pipelines.placement.nvidia import Gpu, report_on
 from pipelines.placement.training import CPU_TOKENS_PER_PASS, rows_per_pass
 from pipelines.tuning.batches import (
     Batch,
@@ -34,6 +35,7 @@ from pipelines.tuning.batches import (
     worker_passes,
 )
 from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
+from pipelines.tuning.gpu_memory import naming_full_gpus
 from pipelines.tuning.greedy import ROWS_AT_ONCE, GreedySettings, greedy_solutions
 from pipelines.tuning.job import (
     RESULT_FILE,
@@ -76,6 +78,7 @@ def train(
 
     Raises:
         InputError: the model or a row cannot be used.
+        MachineError: the longest row does not fit the GPU, or a step did not.
     """
     tokenizer = load_tokenizer(job)
     train_set = pack(tokenizer, read_train(job.train_file), job.max_model_len)
@@ -88,9 +91,7 @@ def train(
         fused=True,
     )
     gpus = report_on(workers.device).gpus
-    dtype = number_format(job.training.dtype, gpus)
-    # A GPU without bfloat16 trains in float32: float16 would need its gradients scaled.
-    dtype = "float32" if dtype == "float16" else dtype
+    dtype = training_format(job.training.dtype, gpus)
     tuner = _Tuner(
         job=job,
         workers=workers,
@@ -156,7 +157,8 @@ class _Tuner:
     history: list[EpochRecord] = field(default_factory=list)
     part: EpochPart = field(default_factory=EpochPart)
     """What earlier starts did of the epoch under way."""
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(init=False)
+    """When the state was last saved, or the training began, by the monotonic clock."""
 
     def run(self) -> FineTuneResult:
         """Train epochs until D_val says stop; resumes after the last step that was saved."""
@@ -168,6 +170,7 @@ class _Tuner:
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
             self.history, self.part = list(state.history), state.part
+        self.saved_at = time.monotonic()
         self._report_start(is_resumed=state is not None)
         while not self._should_stop():
             self.history.append(self._epoch(len(self.history) + 1))
@@ -194,11 +197,13 @@ class _Tuner:
         batches = global_batches(rows, job.improve.batch_size, job.seed, epoch)
         first_step = (epoch - 1) * len(batches)
         losses = list(part.step_losses)
-        for i in range(len(losses), len(batches)):
-            loss, save_is_due = self._step(batches[i], first_step + i, epoch, len(batches))
-            losses.append(loss)
-            if save_is_due:
-                self._save_state(EpochPart(tuple(losses), seconds=time.monotonic() - start))
+        most = math.ceil(job.improve.batch_size / self.workers.world_size)
+        with naming_full_gpus(min(self.pass_limit.rows or most, most)):
+            for i in range(len(losses), len(batches)):
+                loss, save_is_due = self._step(batches[i], first_step + i, epoch, len(batches))
+                losses.append(loss)
+                if save_is_due:
+                    self._save_state(EpochPart(tuple(losses), seconds=time.monotonic() - start))
         trained = time.monotonic() - part.validation_seconds
 
         def save(solutions: dict[int, str]) -> None:

@@ -21,7 +21,7 @@ class FineTuneJob(Section):
     """Everything the training function needs; independent of the lake and the run."""
 
     start: str
-    """Checkpoint folder or hub id of the policy that is fine-tuned."""
+    """Checkpoint folder of the policy that is fine-tuned, on the machine of the worker."""
     start_policy_id: str
     train_file: Path
     """Parquet with the columns prompt, solution, weight and stop_string."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
@@ -17,8 +20,15 @@ from pipelines.tuning.worker import run_worker
 POLL_SECONDS = 1.0
 
 
-def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
+def run_on_ray(
+    job: FineTuneJob, reader: ProgressReader, fetch_start: Callable[[], Path] | None
+) -> None:
     """Run the job's workers as a Ray Train worker group, on the cluster's GPUs if it has any.
+
+    Args:
+        job: the job.
+        reader: shows its progress.
+        fetch_start: finds the start policy's folder, in each worker; see `fine_tune`.
 
     Raises:
         ConfigError: the workers do not fit the cluster.
@@ -27,8 +37,8 @@ def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
     placement = place_training(ray_cluster(), job.training)
     on_gpus = placement.num_gpus > 0
     trainer = TorchTrainer(
-        _train_loop,
-        train_loop_config={"job": job.model_dump_json()},
+        # Not as settings, which Ray may record: what fetches from a store has its keys.
+        partial(_train_loop, job, fetch_start),
         torch_config=TorchConfig(backend=placement.backend),
         scaling_config=ScalingConfig(
             num_workers=placement.num_workers,
@@ -57,9 +67,10 @@ def run_on_ray(job: FineTuneJob, reader: ProgressReader) -> None:
         thread.join()
 
 
-def _train_loop(settings: dict[str, str]) -> None:
-    job = FineTuneJob.model_validate_json(settings["job"])
+def _train_loop(job: FineTuneJob, fetch_start: Callable[[], Path] | None) -> None:
     try:
+        if fetch_start is not None:
+            job = job.model_copy(update={"start": str(fetch_start())})
         run_worker(job, str(get_device()))
     except Exception as error:
         ProgressWriter(job.folder / PROGRESS_FILE).failed(error)

@@ -72,7 +72,7 @@ SCHEMA = (
     Broken(PROMPTS, "top_p >= 0 and <= 1", ({"top_p": 1.5}, {"top_p": 1.0})),
     Broken(
         SAMPLES,
-        "finish_reason is one of stop, length, prompt_too_long, error",
+        "finish_reason is one of stop, length, prompt_too_long, error, engine_killed",
         ({}, {}, {"finish_reason": "tired"}),
         examples=({"finish_reason": "tired", "sample_id": "sample-3"},),
     ),
@@ -143,6 +143,14 @@ DATA = (
     ),
     Broken(
         SAMPLES,
+        "finish_reason is engine_killed in at most 10.0% of rows",
+        ({"finish_reason": "engine_killed"}, {"finish_reason": "engine_killed"}, *_times(10, {})),
+        2,
+        Context(max_killed_share=0.1),
+        share=True,
+    ),
+    Broken(
+        SAMPLES,
         "finish_reason is length in at most 20.0% of rows",
         ({"finish_reason": "length"}, {"finish_reason": "length"}, *_times(7, {})),
         2,
@@ -189,7 +197,11 @@ DATA = (
     Broken(
         SELECTIONS,
         "accepted share has not collapsed since the last iteration",
-        ({}, *_times(9, {"reason": "reward_not_above_threshold", "kept": False})),
+        (
+            {},
+            {"reason": "engine_killed", "kept": False},
+            *_times(8, {"reason": "reward_not_above_threshold", "kept": False}),
+        ),
         9,
         Context(last_accepted_share=0.5),
         severity="warning",

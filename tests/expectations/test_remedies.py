@@ -39,6 +39,7 @@ OTHER_VALUES: dict[str, Any] = {
     "reward.function": "exact_match",
     "sampling.max_tokens": 900,
     "sampling.num_samples_per_problem": 50,
+    "engine.max_killed_share": 0.5,
     "model.max_model_len": 4096,
     "problems.sources": [{"kind": "jsonl", "location": "y"}],
     "problems.contamination.exact": "warning",
@@ -47,7 +48,7 @@ OTHER_VALUES: dict[str, Any] = {
 }
 """Every setting that a remedy names -> a value other than its default."""
 SETTING = re.compile(
-    r"\b(?:reward|sampling|model|problems|curate|improve|evaluation)(?:\.[a-z_]+)+"
+    r"\b(?:reward|sampling|engine|model|problems|curate|improve|evaluation)(?:\.[a-z_]+)+"
 )
 
 
@@ -121,7 +122,7 @@ def messages_of(file: Path) -> Iterator[str]:
 
 
 def test_errors_after_the_first_rows_send_to_another_name_where_the_setting_is_pinned() -> None:
-    files = [*(ROOT / "pipelines/tuning").glob("*.py"), ROOT / "pipelines/stages/improve.py"]
+    files = [*(ROOT / "pipelines/tuning").glob("*.py"), *(ROOT / "pipelines/stages").glob("*.py")]
     told = [text for file in files for text in messages_of(file)]
     advised = [text for text in told if re.search(r"; (raise|draw)", text) and SETTING.search(text)]
     assert len(advised) >= 2

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import pytest
+
+from benchmarks.watch import Watch
 
 _MARKS = (pytest.mark.slow, pytest.mark.gpu, pytest.mark.usefixtures("gpu"))
 
@@ -69,7 +69,7 @@ def wait_until_freed(before: int, seconds: float = 30, slack: int = 300) -> int:
     return used
 
 
-class MemoryWatch:
+class MemoryWatch(Watch):
     """Records the peak of the first GPU's used memory, MiB, while its context is open.
 
     Args:
@@ -77,27 +77,12 @@ class MemoryWatch:
     """
 
     def __init__(self, label: Callable[[], str]) -> None:
+        super().__init__(self._measure, every=0.2)
         self.peak: dict[str, int] = {}
         self._label = label
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.2):
-            label = self._label()
-            used, _ = memory_mib()
-            if self._label() == label:  # It did not change in the meantime.
-                self.peak[label] = max(used, self.peak.get(label, 0))
+    def _measure(self) -> None:
+        label = self._label()
+        used, _ = memory_mib()
+        if self._label() == label:  # It did not change in the meantime.
+            self.peak[label] = max(used, self.peak.get(label, 0))

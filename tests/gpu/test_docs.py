@@ -14,6 +14,8 @@ TEXT = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
 GIB = 2**30
 SHARE, LONGEST, SEQUENCES = 0.9, 572, 256
 WIDTH, PREFIX, MOST_ROWS = 576, 700, 64
+ROWS_OF_D_VAL = 64
+"""pipelines/tuning/greedy.py: ROWS_AT_ONCE, in a module that imports torch."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,55 @@ def test_the_worked_example_is_what_the_formula_gives() -> None:
     assert f"= {(m.pass_bytes(16) - logits) / GIB:.2f} GiB" in TEXT
     assert f"= {logits / GIB:.2f} GiB" in TEXT
     assert f"needs {(18 * models()['Qwen2.5-7B'].parameters + GIB) / GIB:.1f} GiB before" in TEXT
+
+
+def test_the_figures_between_the_tables_are_what_the_formulas_give() -> None:
+    small, large = models()["Qwen2.5-1.5B"], models()["Qwen2.5-7B"]
+    for figure in (
+        f"{8 * 4 * small.parameters / GIB:.0f} GiB for 1.5B",
+        f"4 bytes per parameter, {4 * small.parameters / GIB:.2f} GiB for 1.5B",
+        f"12\n  bytes per parameter, {12 * small.parameters / GIB:.0f} GiB for 1.5B",
+        f"for logits, to {14 * 512 * small.vocabulary / GIB:.0f} GiB at this vocabulary",
+        f"hold 7B: {large.parameters / GIB:.1f} GiB of weights and {large.kv_per_token() // 2:,} bytes",
+        f"of about {(18 * large.parameters + GIB + large.pass_bytes(1)) / SHARE / GIB:.0f} GiB",
+        f"3B (3,085,938,688 parameters) needs {18 * 3_085_938_688 / GIB:.2f} GiB of state",
+    ):
+        assert figure in TEXT
+
+
+def test_the_amounts_of_the_papers_settings_are_those_of_the_plan() -> None:
+    load = pytest.importorskip("pipelines.config.load")
+    sizes = pytest.importorskip("pipelines.config.sizes")
+    planned = pytest.importorskip("pipelines.runs.plan").plan
+    config = load.load_config(ROOT / "configs" / "math.yaml")
+    known = sizes.asked_sizes(config)
+    (draw, *_) = [stage for stage in planned(config) if stage.stage == "generate"]
+    drawn, tokens = draw.rows.total(known), draw.tokens.total(known)
+    assert f"draws {drawn:,} solutions of at most {tokens / 1e6:.0f} million tokens" in TEXT
+    assert f"or {drawn * 156 / 1e6:.0f} million at the 156 tokens" in TEXT
+    each = draw.commits // 8
+    assert (
+        f"makes {draw.commits} commits of at most {config.engine.prompts_per_commit} prompts"
+        in TEXT
+    )
+    assert f"{each} or {each + 1} per engine" in TEXT
+    batches = -(-config.problems.num_validation // ROWS_OF_D_VAL)
+    steps = batches * config.sampling.max_tokens
+    assert f"are {batches} batches" in TEXT
+    assert f"{batches} x {config.sampling.max_tokens} = {steps:,} steps" in TEXT
+    assert f"`improve.batch_size` = {config.improve.batch_size} rows is" in TEXT
+
+
+def test_the_longest_rows_are_what_the_code_finds() -> None:
+    memory = model_memory()
+    training = pytest.importorskip("pipelines.placement.training")
+    rows = table("model", r"card, GiB \| longest row, tokens")
+    assert len(rows) == 6
+    for name, card, cell in rows:
+        shape = memory.shape_of_config(models()[name].config)
+        budget = int(SHARE * int(card) * GIB)
+        found = training.longest_row(shape, "bfloat16", budget, 10**6)
+        assert cell == (f"{found:,}" if found else "does not fit"), (name, card)
 
 
 def test_the_code_has_the_same_memory_per_model() -> None:

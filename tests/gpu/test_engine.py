@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig
 from pipelines.stages.generate import generate
 from schemas.samples import LENGTH, STOP
@@ -115,7 +116,7 @@ def draw(folder: Path, checkpoint: Path, **engine: Any) -> list[dict[str, Any]]:
     groups = generate(config, 0).function(
         context(config.folder, start_ray=lambda: None),
         Rows(prompt_table(*asked())),
-        policies("policy", str(checkpoint)),
+        policies(policy_id_of(checkpoint), str(checkpoint)),
         committed=Rows(committed_table()),
         writer=writer,
     )

@@ -194,7 +194,8 @@ def test_a_checkpoint_of_the_device_is_an_ordinary_folder(
 ) -> None:
     import torch
 
-    from pipelines.tuning.checkpoint import policy_id_of, save_checkpoint
+    from pipelines.checkpoints.policy import policy_id_of
+    from pipelines.tuning.checkpoint import save_checkpoint
 
     model = load(start, device)
     save_checkpoint(model, tiny_tokenizer(), torch.bfloat16, tmp_path / "saved")

@@ -21,7 +21,9 @@ from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from jobs.machine import accelerators
 from tests.lake_fixture import write_lake
+from tests.pipelines.placement.machines import ON_A_PROCESSOR
 
 CONFIG = """
 problems:
@@ -165,6 +167,18 @@ def test_status_of_a_run_shows_stages_checks_and_evaluations(lake: Path) -> None
     assert "1.000 [0.900, 1.000]" in said
 
 
+def test_status_counts_the_samples_whose_prompts_kill_the_engine(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path)
+    assert "kill the engine" not in call("status", "second", lake=lake).output
+    rows = DeltaTable(lake / "samples").to_pyarrow_table().filter(pc.field("run_id") == "second")
+    killed = rows.slice(0, 3).set_column(
+        rows.column_names.index("finish_reason"), "finish_reason", pa.array(["engine_killed"] * 3)
+    )
+    write_deltalake(lake / "samples", killed, mode="append", partition_by=["run_id", "iteration"])
+    said = call("status", "second", lake=lake).output
+    assert "3 samples have no solution, since their prompts kill the engine" in said
+
+
 def test_explain_prints_the_lineage_of_a_kept_sample(lake: Path) -> None:
     said = call("explain", "first-1-sample-1-0", lake=lake).output
     for part in (
@@ -194,7 +208,10 @@ def test_compare_shows_settings_scores_and_the_paired_difference(lake: Path) -> 
     assert "0.750 [0.650, 0.850]" in said
 
 
-def test_plan_counts_rows_tokens_and_engine_starts(config: Path, tmp_path: Path) -> None:
+def test_plan_counts_rows_tokens_and_engine_starts(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerators, "this_machine", lambda cpus: ON_A_PROCESSOR)
     # A lake of its own: the working folder's may be of another version.
     settings = ["--set", "num_iterations=1", "--set", f"lake.uri={tmp_path / 'lake'}"]
     said = call("plan", config, *settings, "--name", "mine").output

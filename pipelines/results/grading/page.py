@@ -6,12 +6,12 @@ same CSV that `write_sheet` writes. Formulas are shown as their LaTeX source.
 
 from __future__ import annotations
 
-import json
 import re
 from html import escape
 from pathlib import Path
 from string import Template
 
+from pipelines.results.embedded import embedded
 from pipelines.results.grading.exam import Exam, ExamQuestion, Solution
 from pipelines.results.grading.sheet import COLUMNS, sheet_rows
 
@@ -43,7 +43,7 @@ def page(exam: Exam) -> str:
         count=count,
         max_points=f"{sum(q.max_points * len(q.solutions) for q in exam.questions):g}",
         questions="\n".join(_question(n, q) for n, q in enumerate(exam.questions, 1)),
-        data=_embedded(
+        data=embedded(
             {
                 "file": f"{exam.suite}-{exam.iteration}-marks.csv",
                 "key": f"{exam.run}/{exam.suite}/{exam.iteration}/{exam.decoding}",
@@ -52,11 +52,6 @@ def page(exam: Exam) -> str:
             }
         ),
     )
-
-
-def _embedded(data: object) -> str:
-    """Data for the page's script; `<` is escaped, so that no text in it can end the script."""
-    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _question(number: int, question: ExamQuestion) -> str:

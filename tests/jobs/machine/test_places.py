@@ -13,11 +13,18 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.machine.places import naming_full_disks, require_writable
+from jobs.machine.places import (
+    claim_folder,
+    naming_full_disks,
+    require_own_folder,
+    require_writable,
+)
 from pipelines.config import LakeConfig, ProblemsConfig, RunConfig, SourceConfig
+from pipelines.config.load import load_config
 from pipelines.errors import ConfigError, MachineError
 from pipelines.lake.location import Location
 from pipelines.lake.lock import run_lock
+from pipelines.lake.tables import create_tables
 from tests.tiny_loop import ROOT, write_project
 
 
@@ -48,6 +55,26 @@ def test_a_folder_that_is_read_only_is_named() -> None:
         require_writable(config(Path("/proc/sys/data"), Path("unused")))
 
 
+def test_a_folder_belongs_to_one_lake_wherever_that_is(tmp_path: Path) -> None:
+    ours, theirs = (config(tmp_path / "data", tmp_path / name) for name in ("ours", "theirs"))
+    require_own_folder(ours)
+    claim_folder(ours)
+    require_own_folder(ours)
+    with pytest.raises(ConfigError, match=r"output: .* belongs to run .*ours.*theirs") as caught:
+        require_own_folder(theirs)
+    assert "\n" not in str(caught.value)
+    assert "choose another output" in str(caught.value)
+    create_tables(Location.of(ours.lake), ours.lake)
+    claim_folder(ours)
+    (tmp_path / "ours").rename(tmp_path / "moved")
+    require_own_folder(config(tmp_path / "data", tmp_path / "moved"))
+    create_tables(Location.of(theirs.lake), theirs.lake)
+    with pytest.raises(ConfigError, match="belongs to"):
+        require_own_folder(theirs)
+    (tmp_path / "data" / "runs" / ours.name / "lake.json").unlink()  # the remedy that it names
+    require_own_folder(theirs)
+
+
 def test_a_run_says_it_in_one_line(tmp_path: Path) -> None:
     path = write_project(tmp_path)
     file = tmp_path / "file"
@@ -58,6 +85,18 @@ def test_a_run_says_it_in_one_line(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
         assert f"{file} is a file" in result.stderr
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_run_and_its_plan_refuse_the_folder_of_another_lake_in_one_line(tmp_path: Path) -> None:
+    path = write_project(tmp_path)
+    claim_folder(load_config(path))
+    for command in ("run", "plan"):
+        other = ["--set", f"lake.uri={tmp_path}/other"]
+        result = CliRunner().invoke(app, [command, str(path), *other])
+        assert result.exit_code == 2, result.output
+        assert result.stderr.count("\n") == 1
+        assert "belongs to run 'tiny'" in result.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:

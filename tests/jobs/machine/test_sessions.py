@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +14,6 @@ from pipelines.config import RayConfig, RunConfig, SparkConfig
 from pipelines.errors import MachineError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import SparkSession
 
 
@@ -94,7 +94,7 @@ def test_ray_client_is_refused_and_the_ways_that_work_are_named(
 
 
 @pytest.mark.slow
-def test_both_sessions_open_once_and_print_nothing(tmp_path: Path) -> None:
+def test_both_sessions_open_once_print_nothing_and_leave_nothing(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from jobs.machine.sessions import Sessions
@@ -112,11 +112,48 @@ with Sessions(config) as sessions:
     assert ray.get(ray.remote(lambda: 2).remote()) == 2
 assert not ray.is_initialized()
 """
+    # Short, as the paths of Ray's sockets may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as temporary:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "TMPDIR": temporary},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert [path for path in Path(temporary).iterdir() if path.name != "ray"] == []
+        assert list(Path(temporary).glob("ray/session_*")) == []
+    assert (tmp_path / "runs" / "r" / "logs" / "spark.log").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_killed_jvm_is_one_clear_error(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from jobs.machine.sessions import Sessions
+from pipelines.config import RunConfig
+from pipelines.errors import MachineError
+source = {{"kind": "jsonl", "location": "x"}}
+config = RunConfig.model_validate(
+    {{"name": "r", "output": {str(tmp_path)!r}, "problems": {{"sources": [source]}}}}
+)
+try:
+    with Sessions(config) as sessions:
+        session = sessions.spark()
+        from pyspark import SparkContext
+        SparkContext._gateway.proc.kill()
+        SparkContext._gateway.proc.wait()
+        session.range(3).count()
+except MachineError as error:
+    print(error)
+"""
     done = subprocess.run(
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=300
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (tmp_path / "runs" / "r" / "logs" / "spark.log").stat().st_size > 0
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Spark's JVM was killed"), done.stdout
 
 
 def test_unused_sessions_write_nothing(tmp_path: Path) -> None:

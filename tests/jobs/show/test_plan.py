@@ -11,7 +11,13 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from jobs.machine import accelerators
+from jobs.machine.preflight import check_plan
+from pipelines.config import RunConfig
+from tests.lake_fixture import config as stored_config
 from tests.lake_fixture import write_lake
+from tests.pipelines.placement.machines import EIGHT_GPUS, ON_A_PROCESSOR, ONE_GPU
+from tests.pipelines.placement.test_model_memory import QWEN_7B, QWEN_HALF_B
 from tests.tiny_model import tiny_tokenizer
 
 REWARDS = """
@@ -25,7 +31,8 @@ def broken(solution, reference):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model (its weights are not read), problems, rewards."""
+    """A model (its weights are not read), problems, rewards; a machine without a GPU."""
+    monkeypatch.setattr(accelerators, "this_machine", lambda cpus: ON_A_PROCESSOR)
     monkeypatch.chdir(tmp_path)
     model = tmp_path / "model"
     model.mkdir()
@@ -145,3 +152,45 @@ def test_what_is_not_on_this_machine_is_not_checked(
     assert result.exit_code == 0, result.output
     assert "not checked: the problems of ${RESTEM_NOWHERE}/a.jsonl" in result.stdout
     assert "not checked: nobody/nothing" in result.stdout
+
+
+def test_a_plan_names_the_machine_and_what_is_placed_on_it(folder: Path) -> None:
+    result = plan(folder)
+    assert "this machine: 2 cores, no GPU" in result.stdout
+    assert "generate: 1 engine on 2 cores" in result.stdout
+    assert "improve: 1 worker on 2 cores, started by torchrun" in result.stdout
+
+
+def test_a_plan_fits_the_model_to_the_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "this_machine", lambda cpus: EIGHT_GPUS)
+    (folder / "model" / "config.json").write_text(json.dumps(QWEN_HALF_B))
+    result = plan(folder, engine={"replicas": 8}, training={"num_workers": 8})
+    assert result.exit_code == 0, result.output
+    assert "generate: 8 engines on 1 GPU each" in result.stdout
+    assert "an engine: 0.9 GiB of weights in bfloat16" in result.stdout
+    # A prompt has at most 32 tokens, a solution sampling.max_tokens = 8.
+    assert "for 2 rows of 40 tokens per pass" in result.stdout
+    result = plan(folder, engine={"replicas": 9})
+    assert result.exit_code == 2
+    assert "engine.replicas must be <= 8" in result.stderr
+
+
+def test_a_plan_refuses_a_model_that_cannot_be_trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerators, "this_machine", lambda cpus: ONE_GPU)
+    (folder / "model" / "config.json").write_text(json.dumps(QWEN_7B))
+    result = plan(folder)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "training 7.62 billion parameters takes 128.7 GiB on every worker" in result.stderr
+
+
+@pytest.mark.parametrize(("run", "iterations"), [("first", 2), ("second", 2)])
+def test_only_the_stages_to_come_are_placed(folder: Path, run: str, iterations: int) -> None:
+    write_lake(folder / "lake")  # the first run is complete, the second lacks its last evaluation
+    tree = stored_config(run).model_dump()
+    stored = RunConfig.model_validate({**tree, "lake": {"uri": str(folder / "lake")}})
+    assert check_plan(stored, print).machines == []
+    grown = stored.model_copy(update={"num_iterations": iterations + 1})
+    assert len(check_plan(grown, print).machines) >= 3

@@ -14,7 +14,9 @@ from jobs.cli import app
 from pipelines.lake.files import PartitionWriter
 from pipelines.lake.location import Location
 from pipelines.lake.vacuum import find_orphans, remove
-from schemas import PROBLEMS
+from pipelines.stage import ArrowStage
+from schemas import POLICIES, PROBLEMS
+from tests.factories import arrow
 from tests.pipelines.lake.object_store import s3_lake
 from tests.pipelines.lake.test_materialize import (
     Counted,
@@ -60,6 +62,27 @@ def test_what_a_killed_start_wrote_is_removed_and_every_version_stays_readable(
     assert find_orphans(location, NOW) == []
     assert (first.count(), again.count(), drawn.count()) == (2, 1, 2)
     assert first.arrow(["question"])["question"].to_pylist() == ["a", "b"]
+
+
+def test_stored_policies_are_removed_if_no_row_has_them_and_no_run_is_worked_on(
+    lake: dict[str, Any], tmp_path: Path
+) -> None:
+    location = location_of(lake)
+    for policy in ("used", "unused"):
+        location.write(f"_policies/{policy}/model.safetensors", b"weights")
+    row = arrow(POLICIES, {"policy_id": "used"}).drop_columns(["run_id", "iteration"])
+    with opened(tmp_path, lake=lake) as held:
+        base = ArrowStage(name="base_policy", table=POLICIES, function=lambda _: row)
+        held.materialize(base, 0)
+        assert find_orphans(location, NOW) == []
+    assert find_orphans(location, timedelta(hours=1)) == []
+    found = find_orphans(location, NOW)
+    assert [(file.table, file.path, file.run_id) for file in found] == [
+        ("_policies", "unused/model.safetensors", "")
+    ]
+    remove(location, found)
+    assert location.size("_policies/unused/model.safetensors") is None
+    assert location.size("_policies/used/model.safetensors") == len(b"weights")
 
 
 def test_files_of_a_start_at_work_are_kept(lake: dict[str, Any], tmp_path: Path) -> None:

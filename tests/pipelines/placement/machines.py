@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipelines.placement.builds import Build
 from pipelines.placement.cluster import Cluster, Node
 from pipelines.placement.nvidia import Gpu, GpuProcess, NvidiaReport
@@ -41,6 +43,16 @@ def node(name: str, cpus: int, num_gpus: int = 0, gib: int = 80, *, here: bool =
     return Node(name, cpus, num_gpus, here, report(*gpus), CUDA_BUILD)
 
 
+def held(cluster: Cluster, *indices: int) -> Cluster:
+    """The cluster, with 60 GiB of these GPUs of each node held by others."""
+    nodes = []
+    for one in cluster.nodes:
+        gpus = tuple(gpu(index, used_gib=60 * (index in indices)) for index in range(one.gpus))
+        by = tuple(GpuProcess(77, "train.py", f"GPU-{index}", 60 * 1024) for index in indices)
+        nodes.append(replace(one, report=report(*gpus, processes=by)))
+    return replace(cluster, nodes=tuple(nodes))
+
+
 ONE_GPU = Cluster((node("a", 16, 1, here=True),))
 FOUR_GPUS = Cluster((node("a", 32, 4, here=True),))
 EIGHT_GPUS = Cluster((node("a", 96, 8, here=True),))
@@ -48,3 +60,4 @@ TWO_NODES = Cluster((node("a", 96, 8, here=True), node("b", 96, 8)), is_shared=T
 CPU_HEAD = Cluster((node("head", 8, here=True), node("a", 32, 4), node("b", 32, 4)), is_shared=True)
 ONLY_CPUS = Cluster((node("head", 16, here=True), node("a", 16)), is_shared=True)
 LAPTOP = Cluster((node("laptop", 2, here=True),))
+ON_A_PROCESSOR = Cluster((Node("this machine", 2, 0, True, report(), CPU_BUILD),))

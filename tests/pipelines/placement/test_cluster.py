@@ -3,12 +3,32 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipelines.config import RayConfig
-from pipelines.placement.cluster import cluster_of_nodes, ray_cluster, this_machine, with_reports
+from pipelines.placement.cluster import (
+    Cluster,
+    cluster_of_nodes,
+    ray_cluster,
+    this_machine,
+    with_reports,
+    without_filled_gpus,
+)
+from tests.pipelines.placement.machines import (
+    CPU_HEAD,
+    EIGHT_GPUS,
+    FOUR_GPUS,
+    LAPTOP,
+    ONE_GPU,
+    ONLY_CPUS,
+    TWO_NODES,
+    gpu,
+    held,
+    report,
+)
 
 
 def ray_node(name: str, *, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -54,19 +74,58 @@ def test_this_machine_is_a_cluster_of_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert here.build is not None
 
 
+@pytest.mark.parametrize(
+    ("cluster", "filled", "needed", "left"),
+    [
+        (ONE_GPU, [0], 1, [0]),  # none is left: the run waits for it, or is refused
+        (FOUR_GPUS, [], 1, [0, 1, 2, 3]),
+        (FOUR_GPUS, [0], 1, [1, 2, 3]),
+        (FOUR_GPUS, [0, 2], 2, [1, 3]),
+        (FOUR_GPUS, [0, 2], 3, [0, 1, 2, 3]),
+        (EIGHT_GPUS, [0, 1, 2, 3, 4, 5, 7], 1, [6]),
+        (EIGHT_GPUS, [3], 7, [0, 1, 2, 4, 5, 6, 7]),
+        (EIGHT_GPUS, [3], 8, [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_machines_filled_gpus_are_left_out_if_the_run_can_do_without_them(
+    cluster: Cluster, filled: list[int], needed: int, left: list[int]
+) -> None:
+    (found,) = without_filled_gpus(held(cluster, *filled), 0.9, needed).nodes
+    assert found.report is not None
+    assert [one.index for one in found.report.gpus] == left
+    assert found.gpus == len(left)
+    assert (found.name, found.cpus, found.is_here) == ("a", cluster.nodes[0].cpus, True)
+
+
+def test_gpus_of_unknown_memory_are_taken_to_be_free() -> None:
+    slices = (replace(gpu(0), total_mib=None, free_mib=None), gpu(1, used_gib=60))
+    machine = Cluster((replace(ONE_GPU.nodes[0], gpus=2, report=report(*slices)),))
+    (found,) = without_filled_gpus(machine, 0.9, 1).nodes
+    assert found.report == report(slices[0])
+
+
+@pytest.mark.parametrize("cluster", [TWO_NODES, CPU_HEAD, ONLY_CPUS, LAPTOP])
+def test_the_gpus_of_a_cluster_that_was_there_before_are_left_to_ray(cluster: Cluster) -> None:
+    assert without_filled_gpus(held(cluster, 0), 0.9, 1) == held(cluster, 0)
+
+
 DRIVER = """
 import sys
 import jobs.run, jobs.machine.doctor
 from jobs.machine.doctor import diagnose
 from jobs.machine.preflight import preflight
 from pipelines.config.load import load_config
+from pipelines.errors import MachineError
 from pathlib import Path
 import pipelines.stages.generate, pipelines.stages.improve
 from pipelines.runs.steps import steps_of
 config = load_config(Path("configs/quickstart.yaml"))
 steps_of(config)
 diagnose()
-preflight(config, {"generate", "improve"}, None, lambda: None, print)
+try:
+    preflight(config, {"generate", "improve"}, None, lambda: None, print)
+except MachineError as error:  # such as the CUDA build without a GPU
+    print(error)
 heavy = sorted({"torch", "vllm", "transformers"} & set(sys.modules))
 print("imported:", heavy)
 """
@@ -88,20 +147,25 @@ def test_a_running_cluster_is_read_and_each_gpu_node_asked(
 
     from jobs.machine.sessions import ray_session
 
-    # Ray believes in as many GPUs as it is told of; the tool says what they are.
+    # Ray believes in as many GPUs as it is told of; the tool says what they are. Of four the run was
+    # left one, as where others fill the first two and the last.
     folder = tmp_path_factory.mktemp("smi")
     tool = folder / "nvidia-smi"
-    line = "0, GPU-a, NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
-    tool.write_text(f'#!/bin/sh\ncase "$1" in *gpu=*) echo "{line}";; esac\n')
+    line = "$n, GPU-$n, NVIDIA L4, 23034, 22500, 8.9, 580.65.06"
+    loop = f'for n in 0 1 2 3; do echo "{line}"; done'
+    tool.write_text(f'#!/bin/sh\ncase "$1" in *gpu=*) {loop};; esac\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     monkeypatch.setattr("ray.init", _init_with_a_gpu(ray.init))
     with ray_session(RayConfig(num_cpus=2, object_store_mb=80)):
         cluster = with_reports(ray_cluster())
+        given = ray.remote(num_gpus=1)(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+        assert ray.get(given.remote()) == "2"
     (here,) = cluster.nodes
     assert (here.cpus, here.gpus, here.is_here) == (2, 1, True)
     assert here.report is not None
-    assert [one.name for one in here.report.gpus] == ["NVIDIA L4"]
+    assert [(one.index, one.name) for one in here.report.gpus] == [(2, "NVIDIA L4")]
 
 
 def _init_with_a_gpu(init: Any) -> Any:

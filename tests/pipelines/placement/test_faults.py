@@ -14,8 +14,10 @@ from pipelines.placement.faults import (
     build_faults,
     config_faults,
     filled_faults,
+    needed_gpus,
+    needed_memory,
 )
-from pipelines.placement.model_memory import ModelShape, shape_of_config
+from pipelines.placement.model_memory import ModelShape, RowLengths, shape_of_config
 from pipelines.placement.nvidia import GpuProcess, NvidiaReport
 from pipelines.runs.steps import all_stage_names
 from tests.pipelines.placement.machines import (
@@ -196,8 +198,57 @@ def test_a_pass_that_may_not_fit_is_a_note() -> None:
     asked = run_config(training={"rows_per_pass": 64}, model={"max_model_len": 2048})
     (fault,) = config_faults(asked, card, HALF_B, (IMPROVE,))
     assert not fault.is_fatal
-    assert fault.message.startswith("training.rows_per_pass: 64 rows of model.max_model_len = 2048")
+    assert fault.message.startswith(
+        "training.rows_per_pass: 64 rows of 2048 tokens (model.max_model"
+    )
     assert config_faults(run_config(), card, HALF_B, (IMPROVE,)) == []
+    shorter = config_faults(asked, card, HALF_B, (IMPROVE,), RowLengths(100, 300))
+    assert "64 rows of 300 tokens (the longest prompt with a solution" in shorter[0].message
+    fewer = run_config(training={"rows_per_pass": 4}, model={"max_model_len": 2048})
+    assert config_faults(fewer, card, HALF_B, (IMPROVE,), RowLengths(100, 300)) == []
     bounded = {"rows_per_pass": 64, "max_tokens_per_pass": 2048}
     asked = run_config(training=bounded, model={"max_model_len": 2048})
     assert config_faults(asked, card, HALF_B, (IMPROVE,)) == []
+
+
+SMALL_CARD = Cluster((node("a", 16, 1, 22, here=True),))
+LONG = run_config(model={"max_model_len": 4096})
+
+
+def test_a_row_of_the_maximum_length_that_does_not_fit_is_a_note() -> None:
+    (fault,) = config_faults(LONG, SMALL_CARD, HALF_B, (IMPROVE,))
+    assert not fault.is_fatal
+    for word in (
+        "a row of 4096 tokens (model.max_model_len; the real rows' lengths are not known here)",
+        "rows of up to 4032 do",
+        "takes 9.3 GiB, a row of 4096 about 10.6 GiB",
+        "<= 19.8 GiB (training.gpu_memory_utilization)",
+    ):
+        assert word in fault.message
+
+
+def test_rows_whose_real_lengths_fit_are_said_nothing_of() -> None:
+    assert config_faults(LONG, SMALL_CARD, HALF_B, (IMPROVE,), RowLengths(700, 4032)) == []
+    (fault,) = config_faults(LONG, SMALL_CARD, HALF_B, (IMPROVE,), RowLengths(700, 4033))
+    assert not fault.is_fatal
+    assert "a row of 4033 tokens (the longest prompt with a solution" in fault.message
+
+
+def test_a_model_of_which_no_row_can_be_trained_is_refused() -> None:
+    assert not config_faults(LONG, SMALL_CARD, HALF_B, (IMPROVE,), RowLengths(4032, 4096))[
+        0
+    ].is_fatal
+    (fault,) = config_faults(LONG, SMALL_CARD, HALF_B, (IMPROVE,), RowLengths(4033, 4096))
+    assert fault.is_fatal
+    assert "the shortest row, of 4033 tokens or more, about 10.5 GiB" in fault.message
+    assert "take a smaller model" in fault.message
+
+
+def test_the_gpus_and_the_memory_needed_are_the_most_of_the_stages_to_come() -> None:
+    config = run_config(
+        engine={"replicas": 2, "tensor_parallel": 2, "gpu_memory_utilization": 0.5},
+        training={"num_workers": 3},
+    )
+    assert [needed_gpus(config, stages) for stages in ((GENERATE,), (IMPROVE,), BOTH)] == [4, 3, 4]
+    assert needed_memory(config, (GENERATE,)) == ("engine.gpu_memory_utilization", 0.5)
+    assert needed_memory(config, BOTH) == ("training.gpu_memory_utilization", 0.9)

@@ -116,6 +116,15 @@ def test_a_configuration_without_sizes_is_refused_in_one_line(tmp_path: Path) ->
         read_shape(tmp_path / "none")
 
 
+@pytest.mark.parametrize("weights", [b"", b"\x09\0\0\0\0\0\0\0not JSON!"])
+def test_weights_that_cannot_be_read_leave_the_parameters_of_the_sizes(
+    tmp_path: Path, weights: bytes
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_HALF_B))
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert read_shape(tmp_path) == shape_of_config(QWEN_HALF_B)
+
+
 @pytest.mark.slow
 def test_a_checkpoints_parameters_are_those_in_its_files(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM

@@ -17,6 +17,7 @@ from pipelines.placement.nvidia import (
     parse_gpus,
     parse_processes,
     report_on,
+    visible_devices,
     visible_gpus,
     wait_for_free_memory,
 )
@@ -83,6 +84,26 @@ def test_cuda_visible_devices_says_which_gpus_are_ours(
 ) -> None:
     found = visible_gpus([gpu(0), gpu(1), gpu(2)], visible)
     assert [one.index for one in found] == indices
+
+
+@pytest.mark.parametrize(
+    ("visible", "chosen", "value"),
+    [
+        (None, [0, 2], "0,2"),
+        ("2, 0, 1", [0, 2], "2,0"),
+        ("GPU-2,GPU-1", [1], "GPU-1"),
+        ("1,7,2", [1], "1"),
+    ],
+)
+def test_the_gpus_chosen_of_those_that_are_ours_keep_their_names(
+    visible: str | None, chosen: list[int], value: str
+) -> None:
+    ours = visible_gpus([gpu(0), gpu(1), gpu(2)], visible)
+    found = visible_devices(ours, [gpu(index) for index in chosen], visible)
+    assert found == value
+    assert [one.index for one in visible_gpus([gpu(0), gpu(1), gpu(2)], found)] == [
+        one.index for one in ours if one.index in chosen
+    ]
 
 
 def test_a_slice_of_a_gpu_is_a_gpu_whose_memory_is_unknown() -> None:

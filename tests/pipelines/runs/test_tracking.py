@@ -12,7 +12,14 @@ import pytest
 
 from pipelines.config import LakeConfig, MLflowConfig, ProblemsConfig, RunConfig, SourceConfig
 from pipelines.errors import MachineError
-from pipelines.runs.tracking import Ending, MLflowTracker, SilentTracker, SourceTable, tracker_of
+from pipelines.runs.tracking import (
+    Ending,
+    MLflowTracker,
+    SilentTracker,
+    SourceTable,
+    stored_tracker,
+    tracker_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +78,9 @@ def test_a_run_is_a_parent_with_one_nested_run_per_iteration(quiet_folder: Path)
     picture = quiet_folder / "accuracy.png"
     picture.write_bytes(b"png")
     tracker.log_table("samples", [{"problem": "2 + 2", "best": "4"}])
-    tracker.finish([picture])
+    (quiet_folder / "report").mkdir()
+    (quiet_folder / "report" / "index.html").write_text("<p>", encoding="utf-8")
+    tracker.finish([picture, quiet_folder / "report"], "| metric | 0 |")
 
     client = client_of(run)
     top, nested = client.get_run(parent), client.get_run(child)
@@ -91,8 +100,54 @@ def test_a_run_is_a_parent_with_one_nested_run_per_iteration(quiet_folder: Path)
         "delta_table_version": 7,
     }
     files = {file.path for file in client.list_artifacts(parent)}
-    assert files == {"config.json", "accuracy.png", "samples.json"}
+    assert files == {"config.json", "accuracy.png", "samples.json", "report"}
+    assert [f.path for f in client.list_artifacts(parent, "report")] == ["report/index.html"]
+    assert top.data.tags["mlflow.note.content"] == "| metric | 0 |"
     assert (quiet_folder / "new" / "mlflow-artifacts").is_dir()
+
+
+@pytest.mark.slow
+def test_the_parent_has_the_problems_and_the_training_sets_as_data_sets(quiet_folder: Path) -> None:
+    run = config(quiet_folder)
+    tracker = MLflowTracker(run)
+    parent = tracker.start()
+    tracker.log_iteration(0, {}, [SourceTable("problems", "lake/problems", 1, "ingest")], [])
+    for iteration in (1, 2):
+        curated = SourceTable("training_set", "lake/training_set", iteration, "curate")
+        for _ in range(2):  # logged again by the next start
+            tracker.log_iteration(iteration, {}, [curated, *SOURCES], [])
+    logged = client_of(run).get_run(parent).inputs.dataset_inputs
+    assert sorted((i.dataset.name, i.dataset.digest) for i in logged) == [
+        ("problems", "v1"),
+        ("training_set", "v1"),
+        ("training_set", "v2"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "custom_model_development"),
+        ("genai_development_inferred", "custom_model_development"),
+        ("finetuning", "finetuning"),
+    ],
+)
+def test_an_experiment_is_shown_as_model_training_unless_someone_chose_another_kind(
+    quiet_folder: Path, before: str | None, after: str
+) -> None:
+    run = config(quiet_folder)
+    MLflowTracker(run).start()
+    client = client_of(run)
+    made = client.get_experiment_by_name("restem")
+    assert made.tags["mlflow.experimentKind"] == "custom_model_development"
+    if before is None:
+        client.delete_experiment_tag(made.experiment_id, "mlflow.experimentKind")
+    else:
+        client.set_experiment_tag(made.experiment_id, "mlflow.experimentKind", before)
+    MLflowTracker(run).start()
+    kind = client.get_experiment(made.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == after
 
 
 @pytest.mark.slow
@@ -171,7 +226,7 @@ def test_a_store_that_fails_later_costs_a_warning_and_not_the_run(tmp_path: Path
     tracker.finish([tmp_path / "missing.png"])
     assert len(warnings) == 3
     assert warnings[0].startswith("mlflow: iteration 0 has no run there (sqlite:///")
-    assert all("the run goes on" in line and "\n" not in line for line in warnings)
+    assert all("the work in the lake goes on" in line and "\n" not in line for line in warnings)
 
 
 def test_without_mlflow_nothing_is_logged(tmp_path: Path) -> None:
@@ -215,3 +270,33 @@ def test_runs_that_start_together_on_a_fresh_folder_all_begin(tmp_path: Path) ->
     told = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
     assert len({out for out, _ in told}) == 3
+
+
+@pytest.mark.slow
+def test_a_stored_run_is_renamed_with_its_ids_and_marked_as_deleted(tmp_path: Path) -> None:
+    run = config(tmp_path)
+    parent, child = log_run(MLflowTracker(run))
+    warnings: list[str] = []
+    tracker = stored_tracker(run, warnings.append)
+    assert tracker is not None
+    tracker.rename(parent, "other")
+    client = client_of(run)
+    names = [client.get_run(one).info.run_name for one in (parent, child)]
+    assert names == ["other", "other iteration 1"]
+    renamed = MLflowTracker(run.model_copy(update={"name": "other"}))
+    assert renamed.start() == parent
+    for _ in range(2):
+        tracker.delete(parent)
+        found = [client.get_run(one).info.lifecycle_stage for one in (parent, child)]
+        assert found == ["deleted", "deleted"]
+    assert MLflowTracker(run.model_copy(update={"name": "other"})).start() != parent
+    tracker.rename("no such run", "other")
+    assert len(warnings) == 1
+    assert "its run keeps the old name there" in warnings[0]
+
+
+def test_a_store_that_is_not_here_is_not_made(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert stored_tracker(config(tmp_path), warnings.append) is None
+    assert "there is no sqlite:///" in warnings[0]
+    assert list(tmp_path.iterdir()) == []

@@ -37,6 +37,11 @@ def prompt_table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=PROMPTS.arrow_schema())
 
 
-def committed_table(*prompt_ids: str) -> pa.Table:
-    """The column of committed samples that generating reads."""
-    return pa.table({"prompt_id": pa.array(prompt_ids, pa.string())})
+def committed_table(*prompt_ids: str, finish_reason: str = "stop") -> pa.Table:
+    """The columns of committed samples that generating reads."""
+    columns = {
+        "prompt_id": prompt_ids,
+        "policy_id": ["policy"] * len(prompt_ids),
+        "finish_reason": [finish_reason] * len(prompt_ids),
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

@@ -1,6 +1,14 @@
 import pyarrow as pa
 
-from pipelines.sampling.chunks import pending_chunks, requests_of, sample_rows
+from pipelines.sampling.chunks import (
+    answered_request,
+    part_of,
+    pending_chunks,
+    prompt_ids,
+    requests_of,
+    sample_rows,
+)
+from pipelines.sampling.sampler import control_of
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from schemas import SAMPLES
 from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
@@ -54,3 +62,29 @@ def test_samples_of_another_context_length_have_other_ids() -> None:
         return found
 
     assert id_at(64) == id_at(64) != id_at(128)
+
+
+def test_the_shortest_prompt_with_a_solution_shows_that_an_engine_works() -> None:
+    prompts = prompt_table(
+        prompt("a", text="long and drawn"),
+        prompt("b", text="drawn", num_samples=3, max_tokens=500, seed=7),
+        prompt("c", text="x"),
+        prompt("d", text="y"),
+    )
+    drawn = committed_table("a", "b", "b")
+    killed = committed_table("c", finish_reason="engine_killed")
+    too_long = committed_table("d", finish_reason="prompt_too_long")
+    found = answered_request(prompts, pa.concat_tables([drawn, killed, too_long]), 64)
+    assert found is not None
+    assert (found.prompt_id, found.text, found.decoding.max_model_len) == ("b", "drawn", 64)
+    control = control_of(found)
+    assert (control.num_samples, control.decoding.max_tokens, control.seed) == (1, 16, 7)
+    assert answered_request(prompts, killed, 64) is None
+    assert answered_request(prompts, committed_table(), 64) is None
+
+
+def test_a_part_of_a_chunk_keeps_its_order() -> None:
+    prompts = prompt_table(prompt("a", text="1234"), prompt("b", text="12"), prompt("c", text="1"))
+    (chunk,) = pending_chunks(prompts, committed_table(), 10, 64)
+    assert prompt_ids(chunk) == ("c", "b", "a")
+    assert part_of(chunk, ("c", "a"))["prompt_id"].to_pylist() == ["a", "c"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 from pipelines.config import CurateConfig, RunConfig
 from pipelines.stages.curate import curate
 from pipelines.stages.select_samples import select_samples
-from schemas import PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
+from schemas import PROBLEMS, PROMPTS, REWARDS, SAMPLES, SELECTIONS, TRAINING_SET
 from tests import factories
 from tests.doubles import context
 
@@ -102,6 +103,8 @@ def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSes
         {"problem": "a", "solution": "x", "drawn": ended},
         {"problem": "a", "solution": "", "drawn": {"finish_reason": "prompt_too_long"}},
         {"problem": "a", "solution": "y", "drawn": {"finish_reason": "length"}, "reward": 0.0},
+        {"problem": "a", "solution": "", "drawn": {"finish_reason": "engine_killed"}},
+        {"problem": "a", "drawn": {"finish_reason": "engine_killed"}, "reward": 0.0},
     ]
     found = select(*tables(spark, draws), cutoff=1)
     assert {name: row["reason"] for name, row in found.items()} == {
@@ -110,6 +113,8 @@ def test_what_cannot_be_trained_on_is_dropped_and_takes_no_place(spark: SparkSes
         "sample-3": "kept",
         "sample-4": "no_end",
         "sample-5": "reward_not_above_threshold",
+        "sample-6": "engine_killed",
+        "sample-7": "engine_killed",
     }
 
 
@@ -210,10 +215,17 @@ def assembled(spark: SparkSession, **settings: Any) -> tuple[Any, set[str]]:
     selections = select_samples(samples, rewards, config.curate, 0, 128)
     prompts = spark.createDataFrame(
         factories.arrow(
-            PROMPTS, *[{"prompt_id": f"prompt of p{p}", "text": f"Q p{p}"} for p in range(6)]
+            PROMPTS,
+            *[
+                {"prompt_id": f"prompt of p{p}", "problem_id": f"p{p}", "text": f"Q p{p}"}
+                for p in range(6)
+            ],
         )
     )
-    table = curate(config).function(context(), selections, samples, prompts)
+    problems = spark.createDataFrame(
+        factories.arrow(PROBLEMS, *[{"problem_id": f"p{p}", "solution": f"h{p}"} for p in range(6)])
+    )
+    table = curate(config).function(context(), selections, samples, prompts, problems)
     return table, {row["sample_id"] for row in selections.where("kept").collect()}
 
 
@@ -240,3 +252,95 @@ def test_weights_follow_the_reward_as_the_setting_says(spark: SparkSession) -> N
     exponential, _ = assembled(spark, cutoff=1, weight="exponential", beta=0.5)
     weights = [row["weight"] for row in exponential.collect()]
     assert weights == pytest.approx([math.exp(2.0)] * 6)
+
+
+def test_a_null_threshold_keeps_every_sample_that_has_a_reward(spark: SparkSession) -> None:
+    draws = [{"problem": "a", "reward": r} for r in (-3.0, 0.0, 1.0, math.nan)]
+    found = select(*tables(spark, draws), threshold=None, distinct="none", cutoff=None)
+    assert kept(found) == {"sample-1", "sample-2", "sample-3"}
+
+
+def test_without_a_cutoff_every_distinct_correct_solution_is_kept(spark: SparkSession) -> None:
+    draws = [{"problem": "a"} for _ in range(30)]
+    assert len(kept(select(*tables(spark, draws), cutoff=None))) == 30
+    assert len(kept(select(*tables(spark, draws), cutoff=None, max_rows=7))) == 7
+
+
+def test_the_best_of_n_is_kept_and_ties_are_broken_by_the_seed(spark: SparkSession) -> None:
+    """RAFT: argmax of the reward, Dong et al. 2023, Algorithm 1."""
+    chance = random.Random(0)
+    draws: list[dict[str, Any]] = [
+        {"problem": f"p{n % 20}", "reward": chance.choice([0.2, 0.5, 0.9])} for n in range(160)
+    ]
+    by_seed = [
+        kept(select(*tables(spark, draws), seed, order="reward", cutoff=1)) for seed in (0, 1)
+    ]
+    for chosen in by_seed:
+        rewards: dict[str, list[float]] = {}
+        for draw in draws:
+            rewards.setdefault(draw["problem"], []).append(draw["reward"])
+        numbers = [int(name.removeprefix("sample-")) - 1 for name in chosen]
+        assert {draws[n]["problem"]: draws[n]["reward"] for n in numbers} == {
+            problem: max(values) for problem, values in rewards.items()
+        }
+    assert by_seed[0] != by_seed[1]
+
+
+def test_solutions_with_the_same_equations_in_the_same_order_are_one(spark: SparkSession) -> None:
+    """RFT's reasoning paths: 3+4 and 4+3, or another order, differ (Yuan et al. 2023, section 3.3)."""
+    solutions = [
+        "He has 3 + 4 = 7 apples, then <<7*2=14>>14.",
+        "3+4=7, so twice that is 7*2=14",
+        "4 + 3 = 7 and 7*2 = 14",
+        "7*2 = 14 because 3+4 = 7",
+        "1,000 + 1 = 1,001.",
+        "1000 + 1 = 1001",
+        "no equation at all, x = 5",
+        "none here either",
+    ]
+    draws = [{"problem": "a", "solution": text} for text in solutions]
+    found = select(*tables(spark, draws), distinct="equations", cutoff=None)
+    groups = [{1, 2}, {3}, {4}, {5, 6}, {7, 8}]
+    numbers = {int(name.removeprefix("sample-")) for name in kept(found)}
+    assert all(len(group & numbers) == 1 for group in groups)
+    assert len(numbers) == len(groups)
+
+
+def test_human_solutions_are_trained_on_beside_or_instead_of_samples(spark: SparkSession) -> None:
+    table, chosen = assembled(spark, human_solutions="add", cutoff=2, weight="one")
+    rows = {row["sample_id"]: row for row in table.collect()}
+    human = [row for row in rows.values() if row["origin"] == "human"]
+    assert len(human) == 6
+    assert {row["solution"] for row in human} == {f"h{p}" for p in range(6)}
+    assert {(row["weight"], row["policy_id"], row["drawn_in"], row["reward"]) for row in human} == {
+        (1.0, None, None, None)
+    }
+    assert {name for name, row in rows.items() if row["origin"] == "drawn"} == chosen
+    alone, _ = assembled(spark, human_solutions="only")
+    assert {row["sample_id"] for row in alone.collect()} == {row["sample_id"] for row in human}
+
+
+def test_exponential_weights_of_large_rewards_keep_their_ratios(spark: SparkSession) -> None:
+    draws = [{"problem": "a", "reward": r} for r in (9_000.0, 9_001.0, 9_003.0)]
+    samples, rewards = tables(spark, draws)
+    curated = weights_of(spark, samples, rewards, weight="exponential")
+    assert [value / curated[0] for value in curated] == pytest.approx([1.0, math.e, math.exp(3)])
+    shares = weights_of(spark, samples, rewards, weight="exponential", per_problem=True)
+    assert sum(shares) == pytest.approx(1.0)
+
+
+def weights_of(
+    spark: SparkSession, samples: DataFrame, rewards: DataFrame, **settings: Any
+) -> list[float]:
+    """The weights of the samples in the order of their numbers; one problem, all kept."""
+    source = {"kind": "jsonl", "location": "x.jsonl"}
+    curated = {"threshold": None, "distinct": "none", **settings}
+    config = RunConfig.model_validate(
+        {"name": "r", "problems": {"sources": [source]}, "curate": curated}
+    )
+    selections = select_samples(samples, rewards, config.curate, 0, 128)
+    asked = [{"problem_id": "a", "prompt_id": "prompt of a"}]
+    prompts = spark.createDataFrame(factories.arrow(PROMPTS, *asked))
+    problems = spark.createDataFrame(factories.arrow(PROBLEMS, {"problem_id": "a"}))
+    rows = curate(config).function(context(), selections, samples, prompts, problems).collect()
+    return [row["weight"] for row in sorted(rows, key=lambda row: row["sample_id"])]

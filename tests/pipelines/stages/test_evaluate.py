@@ -269,7 +269,8 @@ def test_stored_samples_become_rows_of_evaluations(spark: SparkSession) -> None:
         *[("b", "test", "pass_at_k", " ", "no_answer")] * 4,
         *[("c", "train", "sample", "1", "correct")] * 2,
     ]
-    samples = [{"problem_id": p, "purpose": s, "decoding": d} for p, s, d, _, _ in draws]
+    drawn_by = {"policy_id": "policy-7"}
+    samples = [{"problem_id": p, "purpose": s, "decoding": d} | drawn_by for p, s, d, _, _ in draws]
     rewards = [
         {"problem_id": p, "extracted": e, "verdict": v, "reward": float(v == "correct")}
         for p, _, _, e, v in draws
@@ -280,7 +281,7 @@ def test_stored_samples_become_rows_of_evaluations(spark: SparkSession) -> None:
         spark.createDataFrame(factories.arrow(REWARDS, *rewards)),
         spark.createDataFrame(factories.arrow(PROMPTS)),
         spark.createDataFrame(factories.arrow(PROBLEMS)),
-        spark.createDataFrame(factories.arrow(POLICIES, {"policy_id": "policy-7"})),
+        spark.createDataFrame(factories.arrow(POLICIES, {"policy_id": "trained again"})),
     )
     assert [(c.name, c.dataType) for c in frame.schema] == [
         (c.name, c.dataType)

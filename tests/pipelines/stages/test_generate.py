@@ -13,14 +13,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig
 from pipelines.errors import InputError, LakeError, StageFailed
+from pipelines.sampling.chunks import pending_chunks, requests_of, sample_rows
 from pipelines.sampling.sampler import DrawnSolution, Request, Sampler
 from pipelines.sampling.scripted_sampler import ScriptedSampler
 from pipelines.sampling.vllm_sampler import VllmSampler
 from pipelines.stage import WrittenFile
 from pipelines.stages.generate import SamplerFactory, generate
 from tests.doubles import Rows, context, policies
+from tests.pipelines.checkpoints.checkpoints import write_checkpoint
 from tests.pipelines.sampling.prompts import committed_table, prompt, prompt_table
 from tests.tiny_model import build_tiny_model
 
@@ -58,6 +61,19 @@ class FailingSampler:
                 raise InputError("row 7: this prompt cannot be asked")
             raise RuntimeError("the engine lost its mind")
         return self.inner.draw(requests)
+
+
+@dataclass(frozen=True)
+class KilledSampler:
+    """Ends its process whenever it is asked for one of the prompts, and answers others."""
+
+    killers: tuple[str, ...]
+    dtype: str = "float32"
+
+    def draw(self, requests: list[Request]) -> list[list[DrawnSolution]]:
+        if any(request.prompt_id in self.killers for request in requests):
+            os._exit(1)
+        return scripted().draw(requests)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,7 +121,7 @@ def run(
     folder: Path,
     prompts: pa.Table,
     factory: SamplerFactory | None,
-    checkpoint: str = "",
+    checkpoint: Path | None = None,
     committed: pa.Table | None = None,
     **engine: Any,
 ) -> Outcome:
@@ -116,7 +132,7 @@ def run(
         generate(settings, 0, factory).function(
             given,
             Rows(prompts),
-            policies("policy", checkpoint),
+            policies() if checkpoint is None else policy_in(checkpoint),
             committed=Rows(committed_table() if committed is None else committed),
             writer=FolderWriter(folder / "files"),
         )
@@ -124,6 +140,10 @@ def run(
     files = [pq.read_table(folder / "files" / file.path) for group in groups for file in group]
     rows = pa.concat_tables(files) if files else pa.table({})
     return Outcome(groups, rows, given.measures)
+
+
+def policy_in(checkpoint: Path) -> Rows:
+    return policies(policy_id_of(checkpoint), str(checkpoint))
 
 
 STOPS = "abcdefghijklmnopqrstuvwxyz"
@@ -235,6 +255,64 @@ def test_a_dead_engine_is_started_again_and_its_chunk_drawn_again(tmp_path: Path
         max_num_seqs=1,
     )
     assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(5) for index in range(2)]
+    assert set(outcome.rows["finish_reason"].to_pylist()) == {"stop"}
+
+
+def without_times(rows: pa.Table) -> list[dict[str, Any]]:
+    kept = rows.drop_columns("created_at").to_pylist()
+    return sorted(kept, key=lambda row: (row["prompt_id"], row["index"]))
+
+
+def test_a_prompt_that_kills_the_engine_gets_rows_with_the_reason_and_all_others_are_drawn(
+    tmp_path: Path,
+) -> None:
+    factory = partial(KilledSampler, ("p2",))
+    outcome = run(tmp_path, prompts(6), factory, max_killed_share=0.2)
+    assert sampled(outcome.rows) == [(f"p{n}", index) for n in range(6) for index in range(2)]
+    others = pc.field("prompt_id") != "p2"
+    killed = outcome.rows.filter(~others)
+    assert killed["finish_reason"].to_pylist() == ["engine_killed"] * 2
+    assert killed["solution"].to_pylist() == ["", ""]
+    assert killed["seed"].to_pylist() == [20, 21]
+    assert killed["log_probability"].to_pylist() == [None, None]
+    # Deaths change no seed and no solution of the others.
+    (whole,) = pending_chunks(prompts(6), committed_table("p2"), 9, 128)
+    expected = sample_rows("policy", whole, scripted().draw(requests_of(whole)))
+    assert without_times(outcome.rows.filter(others)) == without_times(expected)
+    # A file is a commit, and no prompt is in two of them.
+    assert all(len(group) == 1 for group in outcome.groups)
+
+
+def test_prompts_that_kill_the_engine_are_held_to_a_share_and_not_committed_above_it(
+    tmp_path: Path,
+) -> None:
+    factory, files = partial(KilledSampler, ("p2",)), tmp_path / "files"
+    settings = config(tmp_path, max_restarts=1)
+    files.mkdir()
+    groups = generate(settings, 0, factory).function(
+        context(settings.folder, start_ray=already_started),
+        Rows(prompts(3)),
+        policies("policy"),
+        committed=Rows(committed_table("p0")),
+        writer=FolderWriter(files),
+    )
+    written: list[WrittenFile] = []
+    with pytest.raises(
+        StageFailed, match=r"engine\.max_killed_share must be at least 0\.3334"
+    ) as told:
+        written.extend(file for group in groups for file in group)
+    assert "prompt is p2" in str(told.value)
+    assert "generate-policy.log" in str(told.value)
+    rows = pa.concat_tables([pq.read_table(files / file.path) for file in written])
+    assert set(rows["prompt_id"].to_pylist()) == {"p1"}
+
+    # The remedy: the same command with the share that the message names.
+    there = committed_table("p0", "p1")
+    again = run(
+        tmp_path, prompts(3), factory, committed=there, max_restarts=1, max_killed_share=0.3334
+    )
+    assert sampled(again.rows) == [("p2", 0), ("p2", 1)]
+    assert set(again.rows["finish_reason"].to_pylist()) == {"engine_killed"}
 
 
 @pytest.mark.parametrize(
@@ -260,8 +338,9 @@ def test_what_the_sampler_refuses_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_does_not_start_fails_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match=r"generate-policy\.log"):
-        run(tmp_path, prompts(2), None, checkpoint=str(tmp_path / "nowhere"))
+    checkpoint = write_checkpoint(tmp_path / "model")
+    with pytest.raises(StageFailed, match=rf"generate-{policy_id_of(checkpoint)}\.log"):
+        run(tmp_path, prompts(2), None, checkpoint)
 
 
 def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
@@ -272,7 +351,7 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
         prompt("long", text="x" * 200, num_samples=2),
         prompt("stopped", seed=7, num_samples=4, max_tokens=64, stop=list(STOPS)),
     )
-    outcome = run(tmp_path, asked, None, str(checkpoint))
+    outcome = run(tmp_path, asked, None, checkpoint)
     rows = {(row["prompt_id"], row["index"]): row for row in outcome.rows.to_pylist()}
     assert len(rows) == outcome.rows.num_rows == 5 * 3 + 1 + 2 + 4
     for (prompt_id, index), row in rows.items():
@@ -291,7 +370,7 @@ def test_vllm_draws_the_samples_of_a_policy(tmp_path: Path) -> None:
         assert 1 <= row["num_tokens"] <= 8
         assert row["log_probability"] < 0
         assert row["seed"] == (1000 if prompt_id == "greedy" else 10 * int(prompt_id[1:])) + index
-    log = tmp_path / "runs" / "generate" / "logs" / "generate-policy.log"
+    log = tmp_path / "runs" / "generate" / "logs" / f"generate-{policy_id_of(checkpoint)}.log"
     assert "vllm" in log.read_text().lower()
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines.checkpoints.policy import policy_id_of
 from pipelines.config import RunConfig
 from pipelines.errors import StageFailed
 from pipelines.stages.improve import improve
-from pipelines.tuning.checkpoint import policy_id_of
 from schemas import POLICIES
 from tests.doubles import context, policies
 from tests.pipelines.tuning.rows import EVEN, FEW_SHOT, TRAIN_ROWS, VALIDATION
@@ -42,7 +42,7 @@ class Rows:
         return len(self.rows)
 
 
-def config(**training: Any) -> RunConfig:
+def config(lake: Path = Path("lake"), **training: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "name": "tiny",
@@ -52,6 +52,7 @@ def config(**training: Any) -> RunConfig:
             "reward": EVEN.model_dump(),
             "improve": {"learning_rate": 3e-3, "batch_size": 8, "max_epochs": 2},
             "training": {"dtype": "float32", **training},
+            "lake": {"uri": str(lake)},
         }
     )
 
@@ -89,12 +90,17 @@ def test_improve_makes_one_row_of_policies(tmp_path: Path) -> None:
     base, given = policy_id_of(start), context(tmp_path)
     longer_than_the_model = {**TRAINING_SET.rows[0], "solution": "x" * 128}
     training_set = Rows([*TRAINING_SET.rows, longer_than_the_model])
-    table = improve(config()).function(given, training_set, PROMPTS, policies(base, str(start)))
+    stage = improve(config(tmp_path / "lake"))
+    table = stage.function(given, training_set, PROMPTS, policies(base, str(start)))
     columns = [name for name in POLICIES.column_names if name not in {"run_id", "iteration"}]
     assert table.column_names == columns
     (row,) = table.to_pylist()
     checkpoint = Path(row["checkpoint_uri"])
     assert row["policy_id"] == policy_id_of(checkpoint) != base
+    assert checkpoint == tmp_path / "lake" / "_policies" / row["policy_id"]
+    # A start that was killed before the policy was committed has nothing to train again.
+    again = stage.function(context(tmp_path), training_set, PROMPTS, policies(base, str(start)))
+    assert again.drop_columns(["created_at"]) == table.drop_columns(["created_at"])
     assert row["started_from"] == base
     assert row["training_set_version"] == 7
     assert 1 <= row["epoch"] <= row["num_epochs"] <= 2

@@ -170,9 +170,10 @@ def test_nothing_is_written_where_everything_is_scored(tmp_path: Path) -> None:
 
 def test_a_sample_without_a_solution_is_not_shown_to_the_reward(tmp_path: Path) -> None:
     reward = config(function=f"{SAMPLES}:obeys")
-    drawn = samples(("a", "raise if asked", "prompt_too_long"), ("a", "raise if asked", "error"))
+    reasons = ("prompt_too_long", "error", "engine_killed")
+    drawn = samples(*(("a", "raise if asked", reason) for reason in reasons))
     rows, _, heard = run(reward, drawn, prompts(a="1"), committed([]), tmp_path)
-    assert [row["verdict"] for row in rows] == ["no_answer", "error"]
+    assert [row["verdict"] for row in rows] == ["no_answer", "error", "no_answer"]
     assert heard == ["score: the checker failed: the engine drew no solution"]
 
 

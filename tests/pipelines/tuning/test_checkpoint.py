@@ -3,24 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import InputError
-from pipelines.tuning.checkpoint import policy_id_of, save_checkpoint
+from pipelines.checkpoints.policy import policy_id_of
+from pipelines.tuning.checkpoint import save_checkpoint
 from tests.tiny_model import build_tiny_model, tiny_tokenizer
-
-
-def test_a_policy_id_follows_the_weights_and_nothing_else(tmp_path: Path) -> None:
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(b"weights")
-    first = policy_id_of(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    assert policy_id_of(tmp_path) == first
-    weights.write_bytes(b"other weights")
-    assert policy_id_of(tmp_path) != first
-
-
-def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no \*\.safetensors weights"):
-        policy_id_of(tmp_path)
 
 
 @pytest.mark.slow

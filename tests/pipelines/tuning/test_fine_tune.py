@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.config import ImproveConfig, TrainingConfig
+from pipelines.errors import MachineError
 from pipelines.tuning.job import EpochRecord, FineTuneJob, FineTuneResult, finished_result
 from pipelines.tuning.progress_file import ProgressWriter
 from tests.pipelines.tuning.rows import VALIDATION, last_character_is_even, write_job
@@ -23,7 +23,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 SILENT = ProgressWriter(None)
-STEP_SECONDS = 0.3
+STEP_SECONDS = 30.0
+
+
+class Clock:
+    """The training's clock, which stands still unless a test lets time pass."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.tuning.fine_tune.time", CLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +63,7 @@ class InterruptedAt(ProgressWriter):
     losses: list[float] = field(default_factory=list)
 
     def stepped(self, examples: int, epoch: int, loss: float) -> None:
-        time.sleep(STEP_SECONDS)
+        CLOCK.sleep(STEP_SECONDS)
         self.losses.append(loss)
         if len(self.losses) == self.step:
             raise KeyboardInterrupt
@@ -95,6 +115,29 @@ def test_training_lowers_the_loss_and_leaves_a_checkpoint_that_loads(
     assert result.history[0].examples == 21
     AutoModelForCausalLM.from_pretrained(result.checkpoint)
     assert finished_result(job) == result
+
+
+@pytest.mark.parametrize(
+    ("rows", "remedy"),
+    [(6, "set it to 3, and the same command"), (1, "goes on where there is a larger GPU")],
+)
+def test_a_step_that_does_not_fit_the_gpu_is_the_users_error_with_a_remedy(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, remedy: str
+) -> None:
+    import torch
+
+    def fill(loss: Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee docs")
+
+    monkeypatch.setattr(torch.Tensor, "backward", fill)
+    job = write_job(tmp_path, start, training=TrainingConfig(rows_per_pass=rows))
+    with pytest.raises(MachineError) as caught:
+        run(job)
+    message = str(caught.value)
+    assert message.startswith(f"training.rows_per_pass: a step in passes of {rows} rows must fit")
+    assert "Tried to allocate 2.00 GiB" in message
+    assert remedy in message
+    assert "\n" not in message
 
 
 def test_the_first_loss_of_equal_weights_is_that_of_a_uniform_guess(
@@ -179,7 +222,7 @@ def test_a_job_interrupted_within_an_epoch_goes_on_after_its_last_saved_step(
     assert events[0]["done"] == 21 + 12
     assert [event["event"] for event in events] == ["started", "stepped", "stepped"]
     assert without_times(resumed.history) == without_times(whole.history)
-    assert resumed.history[1].seconds > 2 * STEP_SECONDS
+    assert resumed.history[1].seconds == 2 * STEP_SECONDS
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
@@ -195,7 +238,7 @@ def test_a_job_interrupted_on_d_val_keeps_the_solutions_it_has(
     drawn: list[str] = []
 
     def greedy(model: Any, tokenizer: Any, texts: Sequence[str], settings: Any) -> list[str]:
-        time.sleep(STEP_SECONDS)
+        CLOCK.sleep(STEP_SECONDS)
         drawn.extend(texts)
         if len(drawn) == len(VALIDATION):
             drawn.clear()
@@ -217,7 +260,7 @@ def test_a_job_interrupted_on_d_val_keeps_the_solutions_it_has(
     assert [event["event"] for event in events] == ["started", "validated"]
     assert len(drawn) == 1
     assert without_times(resumed.history) == without_times(whole.history)
-    assert resumed.history[0].validation_seconds > 3 * STEP_SECONDS
+    assert resumed.history[0].validation_seconds == 3 * STEP_SECONDS
     expected = weights(whole.checkpoint)
     for name, value in weights(resumed.checkpoint).items():
         assert torch.equal(value, expected[name]), name
@@ -230,7 +273,7 @@ def test_the_state_is_saved_by_time_and_not_after_each_step(start: Path, tmp_pat
     job = write_job(tmp_path, start, improve=improve, training=training)
     with pytest.raises(KeyboardInterrupt):
         run(job, progress=InterruptedAt(None, 4))
-    # The second step ended 0.3 s after the start, the third 0.6 s.
+    # The second step ended one step after the start, the third two.
     run(job, progress=ProgressWriter(tmp_path / "progress.jsonl"))
     first = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[0])
     assert first["resumed"] == "epoch 1, step 4 of 7"

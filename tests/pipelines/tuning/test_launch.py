@@ -5,19 +5,31 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from pipelines.config import ImproveConfig, RewardConfig, TrainingConfig
+from jobs.machine.sessions import ray_session
+from pipelines.config import ImproveConfig, RayConfig, RewardConfig, TrainingConfig
 from pipelines.errors import InputError
 from pipelines.runtime.progress import SilentProgress
 from pipelines.tuning.job import FineTuneJob, FineTuneResult
-from pipelines.tuning.launch import fine_tune, worker_command
+from pipelines.tuning.launch import explain_failure, fine_tune, worker_command
 from tests.pipelines.tuning.rows import write_job
 from tests.tiny_model import build_tiny_model
 
 EPOCHS = ImproveConfig(learning_rate=3e-3, batch_size=8, max_epochs=3, patience=3)
+
+AGENT = """Root Cause (first observed failure):
+[0]:
+  exitcode  : -9 (pid: 7)
+  error_file: <N/A>
+  traceback : {why}
+============================================================
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +46,26 @@ def test_one_worker_needs_no_agent(tmp_path: Path) -> None:
     assert worker_command(job)[1:3] == ["-m", "pipelines.tuning.worker"]
     two = job.model_copy(update={"training": TrainingConfig(num_workers=2)})
     assert "--nproc-per-node=2" in worker_command(two)
+    # Else it leaves a folder among the machine's temporary files.
+    assert f"--log-dir={job.folder}/torchrun" in worker_command(two)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "said"),
+    [
+        (-9, "loading", "a worker was killed, most likely for memory"),
+        (1, AGENT.format(why="Signal 9 (SIGKILL) received by PID 7"), "a worker was killed, most"),
+        (1, AGENT.format(why="To enable traceback see: https"), "To enable traceback see"),
+        (4, "ValueError: no\n\n", "ValueError: no"),
+        (4, "", "no output"),
+    ],
+)
+def test_a_failure_is_explained_from_the_log(
+    tmp_path: Path, code: int, printed: str, said: str
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(printed)
+    assert said in explain_failure(code, log)
 
 
 @pytest.mark.slow
@@ -57,6 +89,32 @@ def test_a_folder_without_a_model_is_the_users_error_in_one_line(tmp_path: Path)
     with pytest.raises(InputError, match="empty: its tokenizer cannot be loaded") as caught:
         run(write_job(tmp_path / "job", tmp_path / "empty"))
     assert "\n" not in str(caught.value)
+
+
+def found_by_a_worker(folder: Path, marks: Path) -> Path:
+    """The start policy's folder; leaves a file named like the process that asks."""
+    (marks / str(os.getpid())).touch()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "ray"])
+def test_the_start_policy_is_looked_for_where_it_is_loaded(
+    start: Path, tmp_path: Path, launcher: Literal["torchrun", "ray"]
+) -> None:
+    training = TrainingConfig(dtype="float32", rows_per_pass=3, launcher=launcher)
+    job = write_job(tmp_path / "job", Path("nowhere"), training=training)
+    for epoch in (1, 2):  # links that an earlier policy left, which is lost
+        (job.folder / f"epoch-{epoch}").symlink_to(tmp_path / "lost")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    with ray_session(RayConfig(num_cpus=2)) if launcher == "ray" else nullcontext():
+        find = partial(found_by_a_worker, start, marks)
+        result = fine_tune(job, 21, SilentProgress(), find)
+    assert result.checkpoint.is_dir()
+    (process,) = marks.iterdir()
+    # torchrun's workers are on this machine, so it is looked for once, before them.
+    assert (process.name == str(os.getpid())) is (launcher == "torchrun")
 
 
 @pytest.mark.slow

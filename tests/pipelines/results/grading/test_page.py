@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from pipelines.results.grading.exam import Exam, ExamQuestion, Solution
 from pipelines.results.grading.page import page, write_page
 from pipelines.results.grading.sheet import guarded, read_sheet, sheet_rows, unguarded, write_sheet
+from tests.seen_page import Seen
 
 HOSTILE = (
     "</script><script>alert(1)</script> <img src=x onerror=alert(1)> &amp; \u202eevil\x00 "
@@ -24,27 +24,6 @@ HOSTILE = (
 def exam(*solutions: str, rubric: str = "", problem: str = "What is $1 < 2$?") -> Exam:
     drawn = tuple(Solution(f"sample-{n}", "policy", text) for n, text in enumerate(solutions))
     return Exam("run", 1, "exam", "greedy", (ExamQuestion("p", problem, rubric, 2.5, drawn),))
-
-
-class Seen(HTMLParser):
-    """Tags with their attributes, and the text outside scripts and styles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._inside = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside not in ("script", "style"):
-            self.text += data
 
 
 def seen(made: Exam) -> Seen:
