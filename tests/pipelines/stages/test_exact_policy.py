@@ -80,16 +80,22 @@ def is_correct(word: str) -> float:
 def training_rows(
     spark: SparkSession,
     drawn: Mapping[str, list[str]],
-    reward: Callable[[str], float],
+    reward: Callable[[str], float] | Mapping[str, Callable[[str], float]],
     **settings: Any,
 ) -> list[tuple[str, str, float]]:
-    """(problem, solution, weight) of D_i, made by the product's own stages from drawn solutions."""
+    """(problem, solution, weight) of D_i, made by the product's own stages from drawn solutions.
+
+    The reward is one for all problems, or each problem's own.
+    """
+    by_problem = reward if isinstance(reward, Mapping) else dict.fromkeys(drawn, reward)
     pairs = [(problem, word) for problem, words in drawn.items() for word in words]
     samples = [
         {"problem_id": problem, "solution": word, "prompt_id": f"of {problem}", "num_tokens": 3}
         for problem, word in pairs
     ]
-    rewards = [{"problem_id": problem, "reward": reward(word)} for problem, word in pairs]
+    rewards = [
+        {"problem_id": problem, "reward": by_problem[problem](word)} for problem, word in pairs
+    ]
     config = RunConfig.model_validate(
         {
             "name": "r",
@@ -140,7 +146,7 @@ KEEP_ALL = {"distinct": "none", "cutoff": None}
 def test_rest_em_without_a_cutoff_is_exact_em(spark: SparkSession) -> None:
     """p_1(y) = p_0(y) c(y) / pi, and the second iteration changes nothing."""
     policy = TabularPolicy(0)
-    rows = training_rows(spark, {"x": draw(policy, 20_000)}, is_correct, **KEEP_ALL)
+    rows = training_rows(spark, {"x": draw(policy, 8_000)}, is_correct, **KEEP_ALL)
     target = policy.probabilities() * [is_correct(word) for word in OUTCOMES]
     assert are_close(rows, target / target.sum())
     assert not are_close(rows, policy.probabilities())
@@ -150,7 +156,7 @@ def test_reward_weighted_regression_trains_towards_its_formula(spark: SparkSessi
     """p_1(y) is proportional to p_0(y) exp(r(y) / beta), Peters & Schaal 2007."""
     policy, beta = TabularPolicy(1), 0.4
     settings = {"threshold": None, "weight": "exponential", "beta": beta, **KEEP_ALL}
-    rows = training_rows(spark, {"x": draw(policy, 20_000)}, reward_of, **settings)
+    rows = training_rows(spark, {"x": draw(policy, 8_000)}, reward_of, **settings)
     target = policy.probabilities() * np.exp([reward_of(word) / beta for word in OUTCOMES])
     assert are_close(rows, target / target.sum())
     hotter = policy.probabilities() * np.exp([reward_of(word) / 0.6 for word in OUTCOMES])
@@ -212,20 +218,19 @@ def test_em_never_lowers_its_objective(spark: SparkSession, per_problem: bool) -
     E-step is exact but for rounding: every solution is drawn as often as is expected.
     """
     correct = {"x": is_correct, "y": lambda word: float(word[0] == "a")}
-    p, objectives = TabularPolicy(4).probabilities(), []
-    for _ in range(3):
+
+    def objective(p: Floats) -> float:
         pi = [float(p @ [check(word) for word in OUTCOMES]) for check in correct.values()]
-        objectives.append(sum(map(math.log, pi)) if per_problem else sum(pi))
-        counts = np.round(p * 3_000).astype(int)
+        return sum(map(math.log, pi)) if per_problem else sum(pi)
+
+    policies = [TabularPolicy(4).probabilities()]
+    for _ in range(2):
+        counts = np.round(policies[-1] * 3_000).astype(int)
         words = [word for word, n in zip(OUTCOMES, counts, strict=True) for _ in range(n)]
-        rows = [
-            row
-            for problem, check in correct.items()
-            for row in training_rows(
-                spark, {problem: words}, check, per_problem=per_problem, **KEEP_ALL
-            )
-        ]
-        p = m_step(rows)
+        drawn = dict.fromkeys(correct, words)
+        rows = training_rows(spark, drawn, correct, per_problem=per_problem, **KEEP_ALL)
+        policies.append(m_step(rows))
+    objectives = [objective(p) for p in policies]
     gains = np.diff(objectives)
     assert gains[0] > 0.1
     assert (gains > -0.002).all(), objectives
