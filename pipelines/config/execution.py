@@ -140,7 +140,14 @@ class TrainingConfig(Section):
     rows_per_pass: int | None = Field(None, ge=1)
     """Maximum number of rows per forward pass of a worker; less takes less memory.
 
-    null: 16 on a processor; on a GPU as many as are estimated to fit, in powers of two.
+    null: on a processor no limit but that of tokens; on a GPU as many as are estimated to fit, in
+    powers of two.
+    """
+    max_tokens_per_pass: int | None = Field(None, ge=1)
+    """Maximum number of tokens per forward pass of a worker, padding included and the shared prefix
+    not; a longer row is a pass of its own.
+
+    null: 1024 on a processor, no limit on a GPU.
     """
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that a worker may take; it must be free when the worker starts."""

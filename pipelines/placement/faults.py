@@ -222,6 +222,9 @@ def _training_faults(
                 is_fatal=False,
             )
         ]
+    tokens = config.training.max_tokens_per_pass
+    if rows is not None and tokens is not None:
+        rows = min(rows, max(1, tokens // longest))
     if rows is None or fit.state + fit.row_bytes(longest, rows) <= fit.budget:
         return []
     return [

@@ -21,17 +21,17 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TRAINING_BYTES_PER_PARAMETER = 16
 """float32 weight 4, gradient 4, AdamW's two moments 8; every worker holds all of them."""
 AUTOCAST_BYTES_PER_PARAMETER = 2
-"""bfloat16 copy of a weight, which autocast keeps for the length of a pass."""
+"""bfloat16 copy of a weight, which autocast keeps for the length of a step."""
 CONTEXT_BYTES = 2**30
 """Allowance for the CUDA context, cuBLAS's workspace and NCCL's buffers of a process."""
 GRAPH_BYTES = 3 * 2**29
 """Allowance for an engine's CUDA graphs and the activations of its largest step."""
 LOGITS_CHUNK = 2048
-"""Maximum number of labels whose logits are kept for the gradient. With more labels, the logits are
-computed in chunks of this size, and again for the gradient (pipelines/tuning/shared_prefix.py)."""
+"""Maximum number of labels whose logits are in memory at the same time
+(pipelines/tuning/cross_entropy.py)."""
 LOGIT_BYTES = 14
-"""Per label and entry of the vocabulary: the matrix product's result, its float32 form, its softmax
-and their gradients."""
+"""Per label and entry of the vocabulary, at most: the matrix product's result, its float32 form, and
+what a softmax and its gradient take beside them."""
 NORM_BYTES = 16
 """Per token, layer and hidden unit: two norms, each with its input and normalized input in float32."""
 

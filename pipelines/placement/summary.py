@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, TrainingConfig
 from pipelines.placement.cluster import Cluster, Node
 from pipelines.placement.engines import EnginePlacement, place_engines
 from pipelines.placement.faults import GENERATE, IMPROVE
@@ -22,7 +22,7 @@ from pipelines.placement.model_memory import (
 )
 from pipelines.placement.nvidia import number_format
 from pipelines.placement.training import (
-    CPU_ROWS_PER_PASS,
+    CPU_TOKENS_PER_PASS,
     TrainingPlacement,
     place_training,
     rows_per_pass,
@@ -127,7 +127,7 @@ def _worker_memory(
         yield (
             f"  a worker: {in_gib(state)} of memory for weights, gradients and AdamW "
             f"({_per_parameter(state, shape)}), {dtype} products, "
-            f"{asked or CPU_ROWS_PER_PASS} rows per pass"
+            f"{_pass_of_a_processor(config.training)} per pass"
         )
         return
     fit = worker_fit(config, cluster, shape)
@@ -144,6 +144,12 @@ def _worker_memory(
         f"{fit.dtype}, of the {in_gib(fit.budget)} on each GPU "
         f"(training.gpu_memory_utilization){more}"
     )
+
+
+def _pass_of_a_processor(training: TrainingConfig) -> str:
+    tokens = training.max_tokens_per_pass or CPU_TOKENS_PER_PASS
+    rows = "" if training.rows_per_pass is None else f"{training.rows_per_pass} rows or "
+    return f"{rows}{tokens:,} tokens"
 
 
 def _per_parameter(state: int, shape: ModelShape) -> str:

@@ -18,8 +18,8 @@ from pipelines.placement.model_memory import (
     state_bytes,
 )
 
-CPU_ROWS_PER_PASS = 16
-"""On a processor, unless `training.rows_per_pass` says; more rows are no faster there."""
+CPU_TOKENS_PER_PASS = 1024
+"""On a processor, unless `training.max_tokens_per_pass` says; more tokens are no faster there."""
 
 
 @dataclass(frozen=True)

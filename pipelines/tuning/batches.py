@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipelines.tuning.packing import PackedRow
 
@@ -21,16 +21,36 @@ def global_batches(
     return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
 
 
-def worker_passes(batch: Batch, rank: int, world_size: int, rows_per_pass: int) -> list[Batch]:
-    """A worker's share of a batch, in passes of rows of similar length.
+@dataclass(frozen=True)
+class PassLimit:
+    """What a forward pass of a worker may hold; None: no limit."""
+
+    rows: int | None = None
+    tokens: int | None = None
+    """Tokens after the shared prefix, padding included."""
+
+    def allows(self, rows: Sequence[PackedRow]) -> bool:
+        """Whether the rows may be one pass; a single row always may."""
+        width = max(len(row.tokens) for row in rows)
+        few = self.rows is None or len(rows) <= self.rows
+        short = self.tokens is None or len(rows) * width <= self.tokens
+        return len(rows) == 1 or (few and short)
+
+
+def worker_passes(batch: Batch, rank: int, world_size: int, limit: PassLimit) -> list[Batch]:
+    """A worker's share of a batch, in as few passes of rows of similar length as the limit allows.
 
     Rows are dealt out by length, so that the workers finish a step at about the same time. A worker
     may get no row of a short batch.
     """
     mine = sorted(batch, key=lambda row: len(row.tokens))[rank::world_size]
-    num_passes = math.ceil(len(mine) / rows_per_pass)
-    bounds = [round(i * len(mine) / max(num_passes, 1)) for i in range(num_passes + 1)]
-    return [tuple(mine[a:b]) for a, b in itertools.pairwise(bounds)]
+    passes: list[Batch] = []
+    start = 0
+    for end in range(1, len(mine) + 1):
+        if end == len(mine) or not limit.allows(mine[start : end + 1]):
+            passes.append(tuple(mine[start:end]))
+            start = end
+    return passes
 
 
 def learning_rate(step: int, num_steps: int, peak: float, warmup_ratio: float) -> float:

@@ -26,8 +26,14 @@ import torch
 from pipelines.placement.fit import training_format
 from pipelines.placement.model_memory import PassSize, shape_of_config
 from pipelines.placement.nvidia import Gpu, report_on
-from pipelines.placement.training import CPU_ROWS_PER_PASS, rows_per_pass
-from pipelines.tuning.batches import Batch, global_batches, learning_rate, worker_passes
+from pipelines.placement.training import CPU_TOKENS_PER_PASS, rows_per_pass
+from pipelines.tuning.batches import (
+    Batch,
+    PassLimit,
+    global_batches,
+    learning_rate,
+    worker_passes,
+)
 from pipelines.tuning.checkpoint import rounded_weights, save_checkpoint
 from pipelines.tuning.gpu_memory import naming_full_gpus
 from pipelines.tuning.greedy import ROWS_AT_ONCE, GreedySettings, greedy_solutions
@@ -48,7 +54,7 @@ from pipelines.tuning.loading import (
 )
 from pipelines.tuning.packing import PackedRows, pack
 from pipelines.tuning.progress_file import ProgressWriter
-from pipelines.tuning.shared_prefix import check_supported, weighted_nll
+from pipelines.tuning.shared_prefix import add_gradients, check_supported
 from pipelines.tuning.state import EpochPart, TuningState, drop_state, load_state, save_state
 from pipelines.tuning.workers import Workers
 
@@ -96,30 +102,32 @@ def train(
         optimizer=optimizer,
         start_dtype=start_dtype,
         dtype=dtype,
-        rows_per_pass=_rows_per_pass(job, workers, model, train_set, dtype, gpus),
+        pass_limit=_pass_limit(job, workers, model, train_set, dtype, gpus),
         train_set=train_set,
         validation=read_validation(job.validation_file),
     )
     return tuner.run()
 
 
-def _rows_per_pass(
+def _pass_limit(
     job: FineTuneJob,
     workers: Workers,
     model: PreTrainedModel,
     train_set: PackedRows,
     dtype: str,
     gpus: Sequence[Gpu],
-) -> int:
-    """Rows of a forward pass: as configured, or as many as fit this worker's GPU."""
-    requested = job.training.rows_per_pass
+) -> PassLimit:
+    """What a forward pass may hold: as configured, or as many rows as fit this worker's GPU."""
+    rows, tokens = job.training.rows_per_pass, job.training.max_tokens_per_pass
     total = sum(gpu.total_mib or 0 for gpu in gpus) * 2**20
-    if requested is not None or not total:
-        return requested or CPU_ROWS_PER_PASS
+    if not total and tokens is None:
+        tokens = CPU_TOKENS_PER_PASS
+    if not total or rows is not None:
+        return PassLimit(rows, tokens)
     try:
         shape = shape_of_config(model.config.to_dict())
     except (KeyError, TypeError):
-        return CPU_ROWS_PER_PASS
+        return PassLimit(tokens=tokens or CPU_TOKENS_PER_PASS)
     largest = PassSize(
         rows=math.ceil(job.improve.batch_size / workers.world_size),
         width=max(len(row.tokens) for row in train_set.rows),
@@ -127,7 +135,7 @@ def _rows_per_pass(
     )
     shape = replace(shape, num_parameters=sum(one.numel() for one in model.parameters()))
     budget = int(total * job.training.gpu_memory_utilization)
-    return rows_per_pass(shape, dtype, budget, largest)
+    return PassLimit(rows_per_pass(shape, dtype, budget, largest), tokens)
 
 
 @dataclass
@@ -143,7 +151,7 @@ class _Tuner:
     optimizer: torch.optim.Optimizer
     start_dtype: torch.dtype
     dtype: str
-    rows_per_pass: int
+    pass_limit: PassLimit
     train_set: PackedRows
     validation: list[ValidationPrompt]
     history: list[EpochRecord] = field(default_factory=list)
@@ -189,7 +197,8 @@ class _Tuner:
         batches = global_batches(rows, job.improve.batch_size, job.seed, epoch)
         first_step = (epoch - 1) * len(batches)
         losses = list(part.step_losses)
-        with naming_full_gpus(self.rows_per_pass):
+        most = math.ceil(job.improve.batch_size / self.workers.world_size)
+        with naming_full_gpus(min(self.pass_limit.rows or most, most)):
             for i in range(len(losses), len(batches)):
                 loss, save_is_due = self._step(batches[i], first_step + i, epoch, len(batches))
                 losses.append(loss)
@@ -225,12 +234,9 @@ class _Tuner:
         improve, workers = self.job.improve, self.workers
         num_labels = sum(row.num_labels for row in batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = 0.0
-        for rows in worker_passes(batch, workers.rank, workers.world_size, self.rows_per_pass):
-            with self._autocast():
-                part = weighted_nll(self.model, self.train_set.prefix, rows) / num_labels
-            part.backward()
-            loss += float(part.detach())
+        passes = worker_passes(batch, workers.rank, workers.world_size, self.pass_limit)
+        with self._autocast():
+            loss = add_gradients(self.model, self.train_set.prefix, passes, num_labels)
         workers.sum_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), improve.max_grad_norm)
         num_steps = steps_per_epoch * improve.max_epochs

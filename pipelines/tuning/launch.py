@@ -140,5 +140,5 @@ def explain_failure(code: int, log: Path) -> str:
     said = [line for line in lines if line.strip(" =-")]
     last = said[-1].strip() if said else "no output"
     if code == -9 or last.startswith("traceback : Signal 9 (SIGKILL)"):
-        last = "a worker was killed, most likely for memory; lower training.rows_per_pass"
+        last = "a worker was killed, most likely for memory; lower training.max_tokens_per_pass"
     return f"fine-tuning failed (exit code {code}): {last}; see {log}"

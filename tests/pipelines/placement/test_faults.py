@@ -206,6 +206,9 @@ def test_a_pass_that_may_not_fit_is_a_note() -> None:
     assert "64 rows of 300 tokens (the longest prompt with a solution" in shorter[0].message
     fewer = run_config(training={"rows_per_pass": 4}, model={"max_model_len": 2048})
     assert config_faults(fewer, card, HALF_B, (IMPROVE,), RowLengths(100, 300)) == []
+    bounded = {"rows_per_pass": 64, "max_tokens_per_pass": 2048}
+    asked = run_config(training=bounded, model={"max_model_len": 2048})
+    assert config_faults(asked, card, HALF_B, (IMPROVE,)) == []
 
 
 SMALL_CARD = Cluster((node("a", 16, 1, 22, here=True),))

@@ -152,7 +152,7 @@ def test_the_estimate_of_activations_is_near_what_torch_keeps(
     from pipelines.tuning.packing import PackedRow
 
     # The fused kernel, as on a GPU.
-    monkeypatch.setattr(shared_prefix, "SCORES_LIMIT", 0)
+    monkeypatch.setattr(shared_prefix, "_uses_blocks", lambda model: False)
     config = LlamaConfig(
         vocab_size=128,
         hidden_size=576,
@@ -176,7 +176,9 @@ def test_the_estimate_of_activations_is_near_what_torch_keeps(
     rows = [PackedRow((7,) * size.width, size.width - 1, 1.0)] * size.rows
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
-        shared_prefix.weighted_nll(model, (5,) * size.prefix, rows)
+        prefix = shared_prefix.prefix_cache(model, (5,) * size.prefix)
+        head = shared_prefix.OutputLayer.of(model)
+        shared_prefix.weighted_nll(model, head, prefix, rows)
     shape = shape_of_config(config.to_dict())
     copies = 2 * shape.num_parameters if dtype == "bfloat16" else 0
     measured = sum(kept.values()) - copies

@@ -107,7 +107,7 @@ def test_a_processor_has_the_cache_that_is_set_and_sixteen_bytes_per_parameter()
     assert "1.8 GiB of weights in float32 and 2.0 GiB of KV cache (engine.kv_cache_gib)" in lines[2]
     assert "87,381 tokens, 85 solutions" in lines[2]
     assert "7.4 GiB of memory for weights, gradients and AdamW (16 bytes for each" in lines[4]
-    assert "16 rows per pass" in lines[4]
+    assert "1,024 tokens per pass" in lines[4]
 
 
 def test_stages_that_are_done_are_not_placed() -> None:

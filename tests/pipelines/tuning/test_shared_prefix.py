@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.tuning.packing import PackedRows, pack
+from pipelines.tuning.packing import PackedRow, PackedRows, pack
 from tests.pipelines.tuning.rows import TRAIN_ROWS
 from tests.tiny_model import build_tiny_model, tiny_tokenizer
 
@@ -52,32 +54,72 @@ def gradients(model: PreTrainedModel, loss: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def assert_equal_to_plain(model: PreTrainedModel, packed: PackedRows) -> None:
+def assert_equal_to_plain(
+    model: PreTrainedModel, packed: PackedRows, passes: Sequence[Sequence[PackedRow]] = ()
+) -> None:
     # Imported here and below, because it imports torch.
     import torch
 
-    from pipelines.tuning.shared_prefix import weighted_nll
+    from pipelines.tuning.shared_prefix import add_gradients
 
     num_labels = sum(row.num_labels for row in packed.rows)
     plain = plain_nll(model, packed) / num_labels
-    shared = weighted_nll(model, packed.prefix, packed.rows) / num_labels
-    assert float(shared.detach()) == pytest.approx(float(plain.detach()), abs=1e-5)
-    expected, found = gradients(model, plain), gradients(model, shared)
-    for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+    expected = gradients(model, plain)
+    model.zero_grad()
+    loss = add_gradients(model, packed.prefix, passes or [packed.rows], num_labels)
+    assert loss == pytest.approx(float(plain.detach()), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        found, wanted = parameter.grad, expected[name]
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, msg=name)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-2
 
 
-@pytest.mark.parametrize("limit", [0, 2**30])
+@pytest.mark.parametrize("in_blocks", [False, True])
+@pytest.mark.parametrize("bounds", [(0, 21), (0, 4, 5, 21)])
 def test_loss_and_gradient_are_those_of_plain_padded_rows(
-    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limit: int
+    model: PreTrainedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    in_blocks: bool,
+    bounds: tuple[int, ...],
 ) -> None:
-    # Both ways of attending to the prefix: the fused kernel and split attention.
-    monkeypatch.setattr("pipelines.tuning.shared_prefix.SCORES_LIMIT", limit)
+    # Both ways of attending to the prefix, a GPU's and a processor's; in one pass and in three.
+    monkeypatch.setattr("pipelines.tuning.shared_prefix._uses_blocks", lambda model: in_blocks)
     packed = pack(tiny_tokenizer(), TRAIN_ROWS, 512)
     assert len(packed.prefix) > 20
     assert len({len(row.tokens) for row in packed.rows}) > 3
-    assert_equal_to_plain(model, packed)
+    passes = [packed.rows[a:b] for a, b in itertools.pairwise(bounds)]
+    assert_equal_to_plain(model, packed, passes)
+
+
+def test_a_step_computes_the_prefix_once_and_casts_each_weight_once(
+    model: PreTrainedModel,
+) -> None:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from pipelines.tuning.shared_prefix import add_gradients
+
+    packed = pack(tiny_tokenizer(), TRAIN_ROWS, 512)
+    passes = [packed.rows[a : a + 3] for a in range(0, 21, 3)]
+    shapes: list[tuple[int, ...]] = []
+    layer = model.base_model.get_submodule("layers.0")
+    handle = layer.register_forward_pre_hook(
+        lambda module, args: shapes.append(tuple(args[0].shape[:2]))
+    )
+    matrices = {one.data_ptr() for one in model.parameters() if one.dim() == 2}
+    casts: list[int] = []
+
+    class CastCounter(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if func is torch.ops.aten._to_copy.default:
+                casts.append(args[0].data_ptr())
+            return func(*args, **(kwargs or {}))
+
+    with handle, CastCounter(), torch.autocast("cpu", dtype=torch.bfloat16):
+        add_gradients(model, packed.prefix, passes, 1)
+    assert shapes[0] == (1, len(packed.prefix))
+    assert [rows for rows, _ in shapes] == [1, 3, 3, 3, 3, 3, 3, 3]
+    assert sorted(one for one in casts if one in matrices) == sorted(matrices)
 
 
 def test_rows_without_a_shared_prefix_have_the_plain_loss_too(model: PreTrainedModel) -> None:
@@ -90,7 +132,7 @@ def test_rows_without_a_shared_prefix_have_the_plain_loss_too(model: PreTrainedM
 def test_logits_in_chunks_give_the_plain_loss(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.tuning.shared_prefix.LOGITS_CHUNK", 50)
+    monkeypatch.setattr("pipelines.tuning.cross_entropy.LOGITS_CHUNK", 50)
     assert_equal_to_plain(model, pack(tiny_tokenizer(), TRAIN_ROWS, 512))
 
 
