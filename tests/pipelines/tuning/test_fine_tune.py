@@ -126,10 +126,10 @@ def test_a_step_that_does_not_fit_the_gpu_is_the_users_error_with_a_remedy(
 ) -> None:
     import torch
 
-    def fill(loss: Tensor) -> None:
+    def fill(*step: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee docs")
 
-    monkeypatch.setattr(torch.Tensor, "backward", fill)
+    monkeypatch.setattr("pipelines.tuning.fine_tune.add_gradients", fill)
     job = write_job(tmp_path, start, training=TrainingConfig(rows_per_pass=rows))
     with pytest.raises(MachineError) as caught:
         run(job)
