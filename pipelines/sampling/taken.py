@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.lake.sql_text import sql_list, sql_literal
+from pipelines.runtime.slices import whole_groups
 from pipelines.sampling.chunks import expected_ids
 from schemas import SAMPLES
 from schemas.samples import LENGTH, PROMPT_TOO_LONG, STOP
@@ -40,11 +41,8 @@ def taken(prompts: pa.Table, policy_id: str, others: Iterable[SealedElsewhere]) 
         others: sealed samples of other runs, drawn with the same settings of the engine; the next is
             asked for when those of the last have been handed out.
     """
-    wanted = {
-        name: (row["prompt_id"], row["problem_id"], row["purpose"], row["decoding"])
-        for row, names in expected_ids(prompts, policy_id)
-        for name in names
-    }
+    # Hashed when another run turns out to have samples of the policy: there may be a million of them.
+    wanted: dict[str, tuple[str, ...]] | None = None
     num_samples = dict(
         zip(prompts["prompt_id"].to_pylist(), prompts["num_samples"].to_pylist(), strict=True)
     )
@@ -54,6 +52,14 @@ def taken(prompts: pa.Table, policy_id: str, others: Iterable[SealedElsewhere]) 
     )
     for other in others:
         there = other.snapshot.arrow(["sample_id"], where)["sample_id"].to_pylist()
+        if not there:
+            continue
+        if wanted is None:
+            wanted = {
+                name: (row["prompt_id"], row["problem_id"], row["purpose"], row["decoding"])
+                for row, names in expected_ids(prompts, policy_id)
+                for name in names
+            }
         by_prompt: dict[str, list[str]] = {}
         for name in there:
             if name in wanted:
@@ -84,10 +90,5 @@ def _parts(rows: pa.Table, found: Mapping[str, tuple[str, ...]], run: str) -> It
     place = rows.column_names.index("taken_from")
     rows = rows.set_column(place, "taken_from", pa.array(origin, pa.string()))
     rows = rows.sort_by([("problem_id", "ascending"), ("prompt_id", "ascending")])
-    prompts = rows["prompt_id"].to_pylist()
-    start = 0
-    for stop in range(1, len(prompts) + 1):
-        is_last = stop == len(prompts)
-        if is_last or (stop - start >= ROWS_PER_FILE and prompts[stop] != prompts[stop - 1]):
-            yield rows.slice(start, stop - start)
-            start = stop
+    for start, stop in whole_groups(rows["prompt_id"].to_pylist(), ROWS_PER_FILE):
+        yield rows.slice(start, stop - start)

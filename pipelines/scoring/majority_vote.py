@@ -18,6 +18,7 @@ from pipelines.rewards.resolve import text_reward
 from pipelines.rewards.verdict import Verdict
 from pipelines.rewards.votes import Answer, Equality, merged
 from pipelines.rewards.workers.worker_process import Scored
+from pipelines.runtime.slices import whole_groups
 from pipelines.scoring.score_chunks import CHUNK_SAMPLES, Verifier, reward_rows
 from pipelines.stage import StageContext, WrittenFile
 from schemas.rewards import CORRECT, NO_ANSWER, TRUNCATED, WRONG
@@ -69,8 +70,7 @@ def voted_chunks(
     """
     reward = voting(verifier.config)
     with context.progress.task("score by majority vote", rows.num_rows, "samples") as task:
-        problems = [str(problem) for problem in rows["problem_id"].to_pylist()]
-        for start, stop in _whole_problems(problems):
+        for start, stop in whole_groups(rows["problem_id"].to_pylist(), CHUNK_SAMPLES):
             chunk = rows.slice(start, stop - start)
             samples = chunk.select(["problem_id", "finish_reason", "solution"]).to_pylist()
             began = time.monotonic()
@@ -121,13 +121,3 @@ def _equal(first: str, second: str, reward: StatesAnswers) -> bool:
 
 def _without_vote(sample: dict[str, Any]) -> Verdict:
     return Verdict(0.0, TRUNCATED if sample["finish_reason"] == LENGTH else NO_ANSWER)
-
-
-def _whole_problems(problems: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The bounds of chunks that end with a problem, of at least CHUNK_SAMPLES rows but for the last."""
-    start = 0
-    for stop in range(1, len(problems) + 1):
-        is_end = stop == len(problems) or problems[stop] != problems[stop - 1]
-        if is_end and (stop - start >= CHUNK_SAMPLES or stop == len(problems)):
-            yield start, stop
-            start = stop

@@ -31,11 +31,14 @@ def taken_verdicts(rows: pa.Table, verifier: Verifier, context: StageContext) ->
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    others = context.sealed_elsewhere("score")
+    if not others:
+        return
     same = sql_equals(verifier=verifier.name, verifier_version=verifier.version, role=verifier.role)
     where = f"{same} AND verdict NOT IN {sql_list(checker_failures(verifier.config))}"
     wanted = {row["sample_id"]: row["reference"] for row in _keys(rows)}
     references = {other.run: other for other in context.sealed_elsewhere("ingest")}
-    for other in context.sealed_elsewhere("score"):
+    for other in others:
         if not wanted:
             return
         there = other.snapshot.arrow(["sample_id", "problem_id"], where).to_pylist()
